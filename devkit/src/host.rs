@@ -1,0 +1,66 @@
+//! What tests and the demo need from the machine they run on: free loopback ports, random bytes, and waiting for a
+//! condition with a deadline. Unix only, like the rest of this crate.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+/// Kernels hand out ports from 32768 upwards to outgoing connections; staying below avoids meeting one of those.
+const PORTS: std::ops::Range<u16> = 10_000..32_768;
+const POLL: Duration = Duration::from_millis(20);
+
+/// A TCP port on 127.0.0.1 that was free a moment ago. Somebody else may take it before you do, so whoever binds it
+/// retries with another one.
+pub fn free_port() -> Result<u16> {
+    for _ in 0..100 {
+        let span = PORTS.end - PORTS.start;
+        let port = PORTS.start + u16::from_ne_bytes(random_bytes()?) % span;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no free loopback port found between {} and {}", PORTS.start, PORTS.end)
+}
+
+/// 32 hexadecimal digits from the kernel's random source, good enough for a secret.
+pub fn random_hex() -> Result<String> {
+    Ok(format!("{:032x}", u128::from_ne_bytes(random_bytes()?)))
+}
+
+/// Writes a file that only its owner can read.
+pub fn write_private(path: &Path, text: &str) -> Result<()> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .with_context(|| format!("writing {}", path.display()))
+}
+
+fn random_bytes<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes)).context("reading /dev/urandom")?;
+    Ok(bytes)
+}
+
+/// Asks `probe` until it answers `Some`, fails, or `timeout` has passed; `what` completes "timed out waiting for".
+pub fn wait_for<T>(what: &str, timeout: Duration, mut probe: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    let deadline = Instant::now() + timeout;
+    loop {
+        if let Some(found) = probe()? {
+            return Ok(found);
+        }
+        if Instant::now() >= deadline {
+            bail!("timed out after {} s waiting for {what}", timeout.as_secs());
+        }
+        thread::sleep(POLL);
+    }
+}

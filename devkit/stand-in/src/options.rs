@@ -1,0 +1,102 @@
+//! How a stand-in is started: which generation of the API it speaks, which hosts it answers for, which hosts it can
+//! resolve. Everything here is fixed at start; what a test changes while running is a method of `StandIn`.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A generation of ZITADEL's Actions API: paths, wire shapes, limits and texts differ between them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Generation {
+    /// `/v3alpha/targets` (v2.52 to v2.58); modelled on v2.58.7.
+    V3Alpha,
+    /// `/v2/actions/targets` (v4.0 and later); modelled on v4.13.1.
+    V2,
+}
+
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V3Alpha => "v3alpha",
+            Self::V2 => "v2",
+        })
+    }
+}
+
+/// The name is none of the generations that the stand-in speaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownGeneration(String);
+
+impl fmt::Display for UnknownGeneration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "unknown API generation {:?}: v3alpha or v2", self.0)
+    }
+}
+
+impl std::error::Error for UnknownGeneration {}
+
+impl FromStr for Generation {
+    type Err = UnknownGeneration;
+
+    fn from_str(name: &str) -> Result<Self, UnknownGeneration> {
+        match name {
+            "v3alpha" => Ok(Self::V3Alpha),
+            "v2" => Ok(Self::V2),
+            other => Err(UnknownGeneration(other.to_owned())),
+        }
+    }
+}
+
+/// What the user behind a token may do, as the roles of ZITADEL say (zitadel-live section 9, observed).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Every call.
+    IamOwner,
+    /// Reads only: writes are refused with 403 `AUTH-5mWD2`, before validation.
+    IamOwnerViewer,
+    /// Nothing of the Actions API: 403 `AUTH-5mWD2`.
+    OrgOwner,
+    /// No membership at all: 404 `AUTHZ-cdgFk`.
+    None,
+}
+
+/// How to start a stand-in. `Options::default()` is a v2 server on any free port that accepts `127.0.0.1` as host.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The generation to speak.
+    pub generation: Generation,
+    /// TCP port on 127.0.0.1; 0 = any free one.
+    pub port: u16,
+    /// The instance's only domain; `None` = `localhost`. Compared case-sensitively and without port, as observed.
+    pub external_domain: Option<String>,
+    /// As the real server: only `external_domain` finds the instance. When false, `127.0.0.1` does too, so that the
+    /// address of `StandIn::url` works unchanged.
+    pub strict_host: bool,
+    /// Value of the feature flag `actions` at start; only v3alpha looks at it.
+    pub actions_feature: bool,
+    /// Host names that "DNS" knows, each with all names below it. v4.13.1 refuses an endpoint whose host does not
+    /// resolve; the recordings were made without DNS, so there every name was refused: empty = that.
+    pub resolvable_hosts: Vec<String>,
+}
+
+impl Options {
+    /// The defaults, for one generation.
+    #[must_use]
+    pub fn new(generation: Generation) -> Self {
+        Self { generation, ..Self::default() }
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            generation: Generation::V2,
+            port: 0,
+            external_domain: None,
+            strict_host: false,
+            actions_feature: true,
+            resolvable_hosts: ["example.com", "example.net", "example.org", "svc", "svc.cluster.local"]
+                .map(str::to_owned)
+                .to_vec(),
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Everything a running stand-in knows, behind one lock, shared by the server thread and the handles of the tests.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use crate::calls::{Answer, Call};
+use crate::core::clock::{Clock, new_id, random_text};
+use crate::core::command::{Commands, Features};
+use crate::core::projection::Projection;
+use crate::core::store::EventStore;
+use crate::core::users::Users;
+use crate::fault::{Fault, Op};
+use crate::generation::{Dialect, dialect};
+use crate::{Options, Role};
+
+/// The feature flag `actions`: a projection too, so a change becomes effective after the lag.
+pub(crate) struct ActionsFlag {
+    changes: Vec<(Instant, bool)>,
+    /// Whether the instance itself ever set it; only then reads name the source.
+    pub(crate) set_by_instance: bool,
+    pub(crate) sequence: u64,
+    pub(crate) change_date: Timestamp,
+}
+
+impl ActionsFlag {
+    pub(crate) fn latest(&self) -> bool {
+        self.changes.last().is_some_and(|(_, on)| *on)
+    }
+
+    pub(crate) fn effective(&self, lag: Duration, now: Instant) -> bool {
+        let visible = |(at, _): &&(Instant, bool)| now.saturating_duration_since(*at) >= lag;
+        let first = self.changes.first();
+        self.changes.iter().rev().find(visible).or(first).is_some_and(|(_, on)| *on)
+    }
+
+    pub(crate) fn set(&mut self, on: bool, date: Timestamp) {
+        self.changes.push((Instant::now(), on));
+        self.set_by_instance = true;
+        self.sequence += 1;
+        self.change_date = date;
+    }
+
+    /// For tests: effective at once, whatever the lag.
+    pub(crate) fn force(&mut self, on: bool) {
+        self.changes = vec![(Instant::now(), on)];
+        self.set_by_instance = true;
+    }
+}
+
+/// What changes while the server runs.
+pub(crate) struct State {
+    pub(crate) store: EventStore,
+    pub(crate) clock: Clock,
+    pub(crate) projection: Projection,
+    pub(crate) users: Users,
+    pub(crate) actions: ActionsFlag,
+    pub(crate) lag: Duration,
+    pub(crate) resolvable: Vec<String>,
+    pub(crate) calls: Vec<Call>,
+}
+
+impl State {
+    /// The read side as it is visible now.
+    pub(crate) fn reads(&mut self) -> &Projection {
+        self.projection.catch_up(&self.store.events, self.lag, Instant::now());
+        &self.projection
+    }
+
+    pub(crate) fn commands<'a>(&'a mut self, editor: &'a str, features: Features) -> Commands<'a> {
+        Commands { store: &mut self.store, clock: &mut self.clock, editor, features, resolvable: &self.resolvable }
+    }
+}
+
+/// The parts that never change, and the locks around those that do.
+pub(crate) struct World {
+    pub(crate) dialect: &'static dyn Dialect,
+    pub(crate) domain: String,
+    pub(crate) strict_host: bool,
+    pub(crate) instance_id: String,
+    pub(crate) org_id: String,
+    pub(crate) generated_domain: String,
+    pub(crate) created: Timestamp,
+    pub(crate) token: String,
+    pub(crate) user_id: String,
+    pub(crate) external_user_id: String,
+    started: Instant,
+    state: Mutex<State>,
+    faults: Mutex<Vec<Arc<Fault>>>,
+    version: watch::Sender<u64>,
+}
+
+impl World {
+    pub(crate) fn new(options: &Options) -> Self {
+        let created = Timestamp::now();
+        let created = Timestamp::from_microsecond(created.as_microsecond()).unwrap_or(created);
+        let mut users = Users::default();
+        let (user_id, token) = users.issue(Role::IamOwner, None);
+        let actions = ActionsFlag {
+            changes: vec![(Instant::now(), options.actions_feature)],
+            set_by_instance: options.actions_feature,
+            sequence: 1,
+            change_date: created,
+        };
+        let state = State {
+            store: EventStore::default(),
+            clock: Clock::default(),
+            projection: Projection::default(),
+            users,
+            actions,
+            lag: Duration::ZERO,
+            resolvable: options.resolvable_hosts.clone(),
+            calls: Vec::new(),
+        };
+        Self {
+            dialect: dialect(options.generation),
+            domain: options.external_domain.clone().unwrap_or_else(|| "localhost".to_owned()),
+            strict_host: options.strict_host,
+            instance_id: new_id(),
+            org_id: new_id(),
+            generated_domain: format!("zitadel-{}.localhost", random_text(6).to_ascii_lowercase()),
+            created,
+            token,
+            user_id,
+            external_user_id: new_id(),
+            started: Instant::now(),
+            state: Mutex::new(state),
+            faults: Mutex::default(),
+            version: watch::Sender::new(0),
+        }
+    }
+
+    /// The lock; a test that panicked while holding it must not hide its failure behind a second one.
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn faults(&self) -> MutexGuard<'_, Vec<Arc<Fault>>> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes one use of the first fault that fits.
+    pub(crate) fn take_fault(&self, op: Option<Op>) -> Option<Arc<Fault>> {
+        self.faults().iter().find(|fault| fault.take(op)).map(Arc::clone)
+    }
+
+    /// Tells waiting tests to look again.
+    pub(crate) fn changed(&self) {
+        self.version.send_modify(|version| *version += 1);
+    }
+
+    pub(crate) fn watch(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+
+    /// Logs the arrival of a call and returns its place in the log.
+    pub(crate) fn arrived(
+        &self,
+        op: Option<Op>,
+        method: &str,
+        path: &str,
+        authorization: Option<&str>,
+        body: &str,
+    ) -> usize {
+        let mut state = self.state();
+        let now = state.clock.now();
+        let user = state.users.authenticate(authorization, now).ok().map(|(user, _)| user);
+        let (method, path, body) = (method.to_owned(), path.to_owned(), body.to_owned());
+        state.calls.push(Call { at: self.started.elapsed(), op, method, path, user, body, answer: Answer::Pending });
+        let index = state.calls.len() - 1;
+        drop(state);
+        self.changed();
+        index
+    }
+
+    pub(crate) fn answered(&self, index: usize, answer: Answer) {
+        if let Some(call) = self.state().calls.get_mut(index) {
+            call.answer = answer;
+        }
+        self.changed();
+    }
+}

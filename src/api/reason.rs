@@ -1,0 +1,122 @@
+//! Reasons: the one label for a condition, an Event and a metric.
+//!
+//! An enum without Kubernetes types, so that the REST client can name the reason of its own errors. The names are
+//! API: they appear in `kubectl get`, in alerts and in the README's table, and are never renamed.
+
+use std::fmt;
+
+/// Why a Target is, or is not, Ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reason {
+    /// ZITADEL is known to hold what this generation of the spec says.
+    Available,
+    /// The remote target was written and is being read back, or its id is being recorded.
+    Verifying,
+    /// `spec.suspend` is true.
+    Suspended,
+    /// ZITADEL, or this operator, refuses the values of the spec.
+    InvalidSpec,
+    /// ZITADEL refuses the endpoint's address (deny list, or a host name it cannot resolve).
+    EndpointDenied,
+    /// The instance has the feature flag `actions` switched off (v3alpha).
+    ActionsDisabled,
+    /// The credential is refused.
+    AuthenticationFailed,
+    /// The credential is accepted but lacks a right.
+    PermissionDenied,
+    /// The credential cannot be read: file missing, empty or malformed.
+    CredentialsUnavailable,
+    /// ZITADEL does not answer, or answers that it is broken.
+    ZitadelUnavailable,
+    /// The server has no such API, or the connection's settings name the wrong one.
+    ApiUnsupported,
+    /// ZITADEL, or a proxy before it, limits the rate of calls.
+    RateLimited,
+    /// Another target of the instance has the name.
+    NameTaken,
+    /// A create call was sent and its answer never came; it is being settled before anything else happens.
+    CreateOutcomeUnknown,
+    /// ZITADEL acknowledged the target but does not show it on its read side.
+    NotProjected,
+    /// The remote target was deleted by somebody else; it is being created anew.
+    ExternallyDeleted,
+    /// The connection now leads to another instance than the one that holds the target.
+    InstanceChanged,
+    /// Retries have not succeeded for ten minutes.
+    ProgressDeadlineExceeded,
+}
+
+impl Reason {
+    /// Every reason, in the order of the documentation.
+    pub const ALL: [Self; 18] = [
+        Self::Available,
+        Self::Verifying,
+        Self::Suspended,
+        Self::InvalidSpec,
+        Self::EndpointDenied,
+        Self::ActionsDisabled,
+        Self::AuthenticationFailed,
+        Self::PermissionDenied,
+        Self::CredentialsUnavailable,
+        Self::ZitadelUnavailable,
+        Self::ApiUnsupported,
+        Self::RateLimited,
+        Self::NameTaken,
+        Self::CreateOutcomeUnknown,
+        Self::NotProjected,
+        Self::ExternallyDeleted,
+        Self::InstanceChanged,
+        Self::ProgressDeadlineExceeded,
+    ];
+
+    /// The CamelCase word that appears in conditions, Events and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Available => "Available",
+            Self::Verifying => "Verifying",
+            Self::Suspended => "Suspended",
+            Self::InvalidSpec => "InvalidSpec",
+            Self::EndpointDenied => "EndpointDenied",
+            Self::ActionsDisabled => "ActionsDisabled",
+            Self::AuthenticationFailed => "AuthenticationFailed",
+            Self::PermissionDenied => "PermissionDenied",
+            Self::CredentialsUnavailable => "CredentialsUnavailable",
+            Self::ZitadelUnavailable => "ZitadelUnavailable",
+            Self::ApiUnsupported => "ApiUnsupported",
+            Self::RateLimited => "RateLimited",
+            Self::NameTaken => "NameTaken",
+            Self::CreateOutcomeUnknown => "CreateOutcomeUnknown",
+            Self::NotProjected => "NotProjected",
+            Self::ExternallyDeleted => "ExternallyDeleted",
+            Self::InstanceChanged => "InstanceChanged",
+            Self::ProgressDeadlineExceeded => "ProgressDeadlineExceeded",
+        }
+    }
+
+    /// The reason with this name.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == text)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_is_listed_once_and_named_uniquely() {
+        let names: std::collections::BTreeSet<_> = Reason::ALL.iter().map(|r| r.as_str()).collect();
+        assert_eq!(names.len(), Reason::ALL.len());
+        for reason in Reason::ALL {
+            assert_eq!(Reason::parse(reason.as_str()), Some(reason));
+        }
+    }
+}

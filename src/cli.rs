@@ -1,0 +1,305 @@
+//! Arguments, and the wiring of the process.
+//!
+//! Every flag is also an environment variable. A wrong one is told in one line and ends the process with code 2;
+//! anything that may change while the process runs (files, reachability) is never fatal.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+use tokio::net::TcpListener;
+use url::Url;
+
+use crate::api::crd;
+use crate::controller::connection::Connector;
+use crate::controller::context::Context;
+use crate::controller::{self, CONCURRENCY, PASS_DEADLINE};
+use crate::ops::http::{Health, serve};
+use crate::ops::telemetry::{self, LogFormat};
+use crate::ops::{Metrics, shutdown};
+use crate::zitadel::auth::TokenFile;
+use crate::zitadel::transport::Settings;
+use crate::zitadel::{Api, Client};
+
+/// Kubernetes operator for ZITADEL Actions: a Target in the cluster becomes a target in ZITADEL.
+#[derive(Debug, Parser)]
+#[command(name = "zitadel-actions-operator", version, about)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the operator (the default)
+    Run(Box<Run>),
+    /// Print the CustomResourceDefinitions
+    Crds(Crds),
+}
+
+#[derive(Debug, Args)]
+struct Crds {
+    /// Write one file per definition into this folder instead of printing
+    #[arg(long, value_name = "DIR")]
+    write: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct Run {
+    /// Where ZITADEL answers: scheme, host and port only, such as <https://auth.example.com>
+    #[arg(long, env = "ZITADEL_URL", value_name = "URL", value_parser = origin)]
+    zitadel_url: Url,
+
+    /// External domain of the instance, when the URL is an in-cluster address; sent as Host
+    #[arg(long, env = "ZITADEL_HOST", value_name = "HOST", value_parser = host)]
+    zitadel_host: Option<http::HeaderValue>,
+
+    /// PEM file with the certificate authorities to trust instead of the system's
+    #[arg(long, env = "ZITADEL_CA_FILE", value_name = "FILE")]
+    zitadel_ca_file: Option<PathBuf>,
+
+    /// Generation of the Actions API: v3alpha (ZITADEL 2.52 to 2.58) or v2 (ZITADEL 4)
+    #[arg(long, env = "ZITADEL_API", value_name = "API", default_value = "v2")]
+    zitadel_api: Api,
+
+    /// File with a personal access token of a service account with the role `IAM_OWNER`; may be replaced at any time
+    #[arg(long, env = "ZITADEL_TOKEN_FILE", value_name = "FILE")]
+    zitadel_token_file: PathBuf,
+
+    /// Allow http to other hosts than loopback: the token then crosses the network in the clear
+    #[arg(long, env = "ZITADEL_ALLOW_HTTP")]
+    zitadel_allow_http: bool,
+
+    /// Longest time for one call to ZITADEL, in seconds
+    #[arg(long, env = "ZITADEL_TIMEOUT", value_name = "SECONDS", default_value = "10", value_parser = clap::value_parser!(u64).range(1..=60))]
+    zitadel_timeout: u64,
+
+    /// How often every Target is compared with ZITADEL, in seconds
+    #[arg(long, env = "RESYNC_INTERVAL", value_name = "SECONDS", default_value = "60", value_parser = clap::value_parser!(u64).range(1..=86400))]
+    resync_interval: u64,
+
+    /// Namespaces to watch, separated by commas; all by default
+    #[arg(long, env = "WATCH_NAMESPACES", value_name = "NAMES", value_delimiter = ',')]
+    watch_namespaces: Vec<String>,
+
+    /// Address for /livez, /readyz and /metrics
+    #[arg(long, env = "HTTP_ADDR", value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
+    http_addr: SocketAddr,
+
+    /// How log lines look
+    #[arg(long, env = "LOG_FORMAT", value_name = "FORMAT", default_value_t = LogFormat::Json)]
+    log_format: LogFormat,
+
+    /// What is logged: a level, or a filter such as `info,zitadel_actions_operator=debug`
+    #[arg(long, env = "LOG_LEVEL", value_name = "FILTER", default_value = "info")]
+    log_level: String,
+}
+
+/// Parses the process's arguments and does what they say.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse_from(with_default_command(std::env::args().collect())) {
+        Ok(cli) => cli,
+        Err(error) if !error.use_stderr() => {
+            // Help and version are no errors; a closed pipe is none of ours.
+            let _ = error.print();
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => return usage(&one_line(&error.to_string())),
+    };
+    match cli.command {
+        Command::Crds(crds) => report(print_crds(&crds)),
+        Command::Run(run) => match run.settings() {
+            Ok(settings) => report(start(&run, settings)),
+            Err(why) => usage(&why),
+        },
+    }
+}
+
+/// `run` is what the image does without arguments.
+fn with_default_command(mut arguments: Vec<String>) -> Vec<String> {
+    let first = arguments.get(1).map(String::as_str);
+    let global = matches!(first, Some("-h" | "--help" | "-V" | "--version"));
+    if !global && first.is_none_or(|first| first.starts_with('-')) {
+        arguments.insert(1, "run".to_owned());
+    }
+    arguments
+}
+
+fn usage(why: &str) -> ExitCode {
+    // Standard error may be closed; the exit code says it all the same.
+    let _ = writeln!(std::io::stderr(), "{why}");
+    ExitCode::from(2)
+}
+
+fn report(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// clap's message without its usage block: one line.
+fn one_line(message: &str) -> String {
+    let told = message.lines().take_while(|line| !line.trim().is_empty()).map(str::trim);
+    format!("{} (see --help)", told.collect::<Vec<_>>().join(" "))
+}
+
+fn origin(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text)
+        .map_err(|error| format!("{error}; write scheme, host and port, such as https://auth.example.com"))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+        return Err("write an http or https URL, such as https://auth.example.com".to_owned());
+    }
+    let plain = matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none();
+    if !plain || !url.username().is_empty() || url.password().is_some() {
+        return Err("write scheme, host and port only".to_owned());
+    }
+    Ok(url)
+}
+
+fn host(text: &str) -> Result<http::HeaderValue, String> {
+    let valid = !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b));
+    let value = http::HeaderValue::from_str(text).ok().filter(|_| valid);
+    value.ok_or_else(|| "write a host name, such as auth.example.com".to_owned())
+}
+
+impl Run {
+    fn settings(&self) -> Result<Settings, String> {
+        let loopback = match self.zitadel_url.host() {
+            Some(url::Host::Domain(name)) => name == "localhost",
+            Some(url::Host::Ipv4(address)) => address.is_loopback(),
+            Some(url::Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        };
+        if self.zitadel_url.scheme() == "http" && !loopback && !self.zitadel_allow_http {
+            return Err("error: --zitadel-url must be https, or the token would cross the network in the clear; \
+                        --zitadel-allow-http allows it (see --help)"
+                .to_owned());
+        }
+        tracing_subscriber::EnvFilter::try_new(&self.log_level)
+            .map_err(|error| format!("error: --log-level is no filter: {error} (see --help)"))?;
+        Ok(Settings {
+            url: self.zitadel_url.clone(),
+            host: self.zitadel_host.clone(),
+            ca_file: self.zitadel_ca_file.clone(),
+            token: TokenFile::new(self.zitadel_token_file.clone()),
+            timeout: Duration::from_secs(self.zitadel_timeout),
+        })
+    }
+}
+
+fn print_crds(crds: &Crds) -> anyhow::Result<()> {
+    let Some(folder) = &crds.write else {
+        std::io::stdout().write_all(crd::yaml()?.as_bytes())?;
+        return Ok(());
+    };
+    for (name, definition) in crd::files()? {
+        let path = folder.join(name);
+        std::fs::write(&path, definition).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+fn start(run: &Run, settings: Settings) -> anyhow::Result<()> {
+    telemetry::install(run.log_format, &run.log_level)?;
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(operate(run, settings))
+}
+
+async fn operate(run: &Run, settings: Settings) -> anyhow::Result<()> {
+    let stop = shutdown::on_signal()?;
+    let metrics = Arc::new(Metrics::new(CONCURRENCY));
+    let health = Arc::new(Health::new(Arc::clone(&metrics), PASS_DEADLINE * 2));
+    let listener =
+        TcpListener::bind(run.http_addr).await.with_context(|| format!("cannot listen on {}", run.http_addr))?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        zitadel = %run.zitadel_url,
+        api = %run.zitadel_api,
+        http = %listener.local_addr()?,
+        "starting"
+    );
+    let files = run.zitadel_ca_file.iter().cloned().chain([run.zitadel_token_file.clone()]).collect();
+    let counted = Arc::clone(&metrics);
+    let observer =
+        Box::new(move |op: crate::zitadel::client::Op, time, code: &str| counted.call(op.as_str(), time, code));
+    let connector = Arc::new(Connector::new(Arc::new(Client::new(run.zitadel_api, settings, observer))));
+    let kube = kube::Client::try_default().await.context("cannot set up the Kubernetes client")?;
+    let context = Arc::new(Context::new(kube, connector, metrics, Duration::from_secs(run.resync_interval), files));
+
+    // The probes answer until the last create is committed: a stopping pod is not a dead one.
+    let finished = tokio_util::sync::CancellationToken::new();
+    let end = finished.clone();
+    let server = tokio::spawn(serve(listener, Arc::clone(&health), async move { end.cancelled().await }));
+    let ticking = tokio::spawn(Arc::clone(&health).beat(finished.clone()));
+    let watches = u32::try_from(run.watch_namespaces.len().max(1))?;
+    let ready = {
+        let (context, health) = (Arc::clone(&context), Arc::clone(&health));
+        tokio::spawn(async move {
+            context.caches_filled(watches).await;
+            health.synced();
+            tracing::info!("ready: the cache of Targets is filled");
+        })
+    };
+    let work = controller::run(context, &run.watch_namespaces, stop);
+    tokio::select! {
+        () = work => {}
+        // Without its probes the process is of no use; ending it makes that visible.
+        ended = server => {
+            finished.cancel();
+            return Err(anyhow::anyhow!("the HTTP server ended: {ended:?}"));
+        }
+    }
+    ready.abort();
+    finished.cancel();
+    ticking.await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    fn parse(arguments: &[&str]) -> Result<Settings, String> {
+        let all = std::iter::once("zitadel-actions-operator").chain(arguments.iter().copied());
+        match Cli::try_parse_from(with_default_command(all.map(str::to_owned).collect())) {
+            Ok(Cli { command: Command::Run(run) }) => run.settings(),
+            Ok(_) => Err("another command".into()),
+            Err(error) => Err(one_line(&error.to_string())),
+        }
+    }
+
+    #[rstest]
+    #[case(&["--zitadel-url", "https://a.example.com", "--zitadel-token-file", "/t"], None)]
+    #[case(&["run", "--zitadel-url", "http://127.0.0.1:8080/", "--zitadel-token-file", "/t"], None)]
+    #[case(&["--zitadel-url", "http://[::1]:1", "--zitadel-token-file", "/t"], None)]
+    #[case(&["--zitadel-url", "http://zitadel:8080", "--zitadel-token-file", "/t", "--zitadel-allow-http"], None)]
+    #[case(&["--zitadel-url", "http://zitadel:8080", "--zitadel-token-file", "/t"], Some("must be https"))]
+    #[case(&["--zitadel-url", "auth.example.com", "--zitadel-token-file", "/t"], Some("'--zitadel-url"))]
+    #[case(&["--zitadel-url", "https://a/b", "--zitadel-token-file", "/t"], Some("scheme, host and port only"))]
+    #[case(&["--zitadel-url", "https://u:p@a", "--zitadel-token-file", "/t"], Some("scheme, host and port only"))]
+    #[case(&["--zitadel-url", "https://a"], Some("--zitadel-token-file"))]
+    #[case(&["--zitadel-url", "https://a", "--zitadel-token-file", "/t", "--zitadel-api", "v1"], Some("v3alpha or v2"))]
+    #[case(&["--frobnicate"], Some("--frobnicate"))]
+    #[case(&["frobnicate"], Some("frobnicate"))]
+    fn arguments(#[case] given: &[&str], #[case] complaint: Option<&str>) {
+        match (parse(given), complaint) {
+            (Ok(_), None) => {}
+            (Err(said), Some(expected)) => {
+                assert!(said.contains(expected), "{said}");
+                assert_eq!(said.lines().count(), 1, "{said}");
+            }
+            (result, _) => panic!("{result:?}"),
+        }
+    }
+}

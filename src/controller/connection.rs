@@ -1,0 +1,137 @@
+//! The state of one connection, shared by all objects that use it.
+//!
+//! While it is down, exactly one probe at a time runs, with a back-off of its own; objects get the probe's error
+//! without a call. Whatever goes wrong with the connection as a whole is thus found once, not once per object.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, Notify};
+use tokio::time::Instant;
+
+use super::backoff::{delay, jittered};
+use crate::plan::Connection;
+use crate::zitadel::{Client, Error, Identity};
+
+const FIRST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_mins(1);
+
+/// One connection.
+#[derive(Debug)]
+pub struct Connector {
+    client: Arc<Client>,
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Nothing is known yet.
+    Unproved,
+    /// Worked, and a call failed in a way that may be the connection's fault; or the cause of a failure has changed.
+    Doubted,
+    /// Works, as far as is known.
+    Up(Identity),
+    /// Does not work; not tried again before `until`.
+    Down { error: Error, failures: u32, until: Instant },
+}
+
+/// Why a probe is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// The connection is down; try again then.
+    Down(Instant),
+    /// It has to be proved again, now.
+    Doubted,
+}
+
+impl Connector {
+    /// A connection that nothing is known of.
+    #[must_use]
+    pub fn new(client: Arc<Client>) -> Self {
+        Self { client, state: Mutex::new(State::Unproved), changed: Notify::new() }
+    }
+
+    /// The client.
+    #[must_use]
+    pub const fn client(&self) -> &Arc<Client> {
+        &self.client
+    }
+
+    /// The connection, proved to work. Concurrent callers share one probe.
+    ///
+    /// # Errors
+    /// What the newest probe met.
+    pub async fn ensure(&self) -> Result<(Connection, Identity), Error> {
+        let mut state = self.state.lock().await;
+        let failures = match &*state {
+            State::Up(identity) => return Ok((self.facts(identity), identity.clone())),
+            State::Down { error, until, .. } if Instant::now() < *until => return Err(error.clone()),
+            State::Down { failures, .. } => *failures,
+            State::Unproved | State::Doubted => 0,
+        };
+        let result = self.client.connect().await;
+        *state = match &result {
+            Ok(identity) => {
+                tracing::info!(
+                    url = self.client.url(),
+                    api = %self.client.api(),
+                    instance = identity.instance,
+                    version = identity.server_version,
+                    "ZITADEL answers"
+                );
+                State::Up(identity.clone())
+            }
+            Err(error) => {
+                let pause = jittered(delay(failures, FIRST, LONGEST));
+                tracing::warn!(url = self.client.url(), %error, reason = %error.reason(), retry = ?pause, "ZITADEL is not usable");
+                State::Down { error: error.clone(), failures: failures + 1, until: Instant::now() + pause }
+            }
+        };
+        drop(state);
+        self.changed.notify_one();
+        result.map(|identity| (self.facts(&identity), identity))
+    }
+
+    /// Takes in that a call failed: if that may be the connection's fault, it has to be proved again.
+    pub async fn doubt(&self, error: &Error) {
+        if error.concerns_connection() {
+            let mut state = self.state.lock().await;
+            if let State::Up(_) = *state {
+                *state = State::Doubted;
+                self.changed.notify_one();
+            }
+        }
+    }
+
+    /// Forgets a failure: its cause (a credential file, say) has changed.
+    pub async fn retry_now(&self) {
+        let mut state = self.state.lock().await;
+        if let State::Down { .. } = *state {
+            *state = State::Doubted;
+        }
+    }
+
+    /// When the next probe is due, if one is.
+    pub async fn due(&self) -> Option<Due> {
+        match &*self.state.lock().await {
+            State::Down { until, .. } => Some(Due::Down(*until)),
+            State::Doubted => Some(Due::Doubted),
+            State::Up(_) | State::Unproved => None,
+        }
+    }
+
+    /// Waits until a probe has ended, or is called for.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    fn facts(&self, identity: &Identity) -> Connection {
+        Connection {
+            api: self.client.api(),
+            url: self.client.url(),
+            instance: identity.instance.clone(),
+            timeout: self.client.timeout(),
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! What every pass shares.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use kube::Client;
+use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::reflector::Store;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use super::Guarded;
+use super::backoff::Backoff;
+use super::cluster::Cluster;
+use super::connection::Connector;
+use crate::api::FIELD_MANAGER;
+use crate::api::target::Target;
+use crate::ops::Metrics;
+use crate::zitadel::TargetId;
+
+/// Longest wait at shutdown for creates whose answer is not committed yet.
+const LAST_COMMITS: Duration = Duration::from_secs(25);
+
+/// Shared by all passes.
+pub struct Context {
+    client: Client,
+    cluster: Cluster,
+    recorder: Recorder,
+    connector: Arc<Connector>,
+    metrics: Arc<Metrics>,
+    backoff: Backoff,
+    resync: Duration,
+    files: Vec<PathBuf>,
+    stores: OnceLock<Vec<Store<Guarded>>>,
+    filled: Semaphore,
+    memory: Mutex<HashMap<String, Memory>>,
+    creates: TaskTracker,
+}
+
+/// What this process knows of an object beyond the cache, which lags behind our own writes.
+#[derive(Debug, Clone)]
+struct Memory {
+    object: Arc<Target>,
+    /// How long the object needs no look, if nothing newer than our own write is seen.
+    rest: Rest,
+}
+
+/// How long an object is left alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// Not at all.
+    Never,
+    /// Until its next look is due.
+    Until(Instant),
+    /// Until it changes.
+    UntilChange,
+}
+
+impl Context {
+    /// A context for one process. `files` are those whose change may mend the connection.
+    #[must_use]
+    pub fn new(
+        client: Client,
+        connector: Arc<Connector>,
+        metrics: Arc<Metrics>,
+        resync: Duration,
+        files: Vec<PathBuf>,
+    ) -> Self {
+        let reporter = Reporter { controller: FIELD_MANAGER.into(), instance: std::env::var("POD_NAME").ok() };
+        Self {
+            recorder: Recorder::new(client.clone(), reporter),
+            cluster: Cluster::new(client.clone()),
+            client,
+            connector,
+            metrics,
+            backoff: Backoff::default(),
+            resync,
+            files,
+            stores: OnceLock::new(),
+            filled: Semaphore::new(0),
+            memory: Mutex::default(),
+            creates: TaskTracker::new(),
+        }
+    }
+
+    pub(super) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    pub(super) const fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    pub(super) const fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+
+    pub(super) const fn connector(&self) -> &Arc<Connector> {
+        &self.connector
+    }
+
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    pub(super) const fn backoff(&self) -> &Backoff {
+        &self.backoff
+    }
+
+    pub(super) const fn resync(&self) -> Duration {
+        self.resync
+    }
+
+    pub(super) fn watched_files(&self) -> Vec<PathBuf> {
+        self.files.clone()
+    }
+
+    pub(super) fn set_stores(&self, stores: Vec<Store<Guarded>>) {
+        // Set once, by the one `run` of the process; a second set would be of the same stores.
+        let _ = self.stores.set(stores);
+    }
+
+    /// Notes that a watch has delivered its first list.
+    ///
+    /// Not left to `Store::wait_until_ready`: it wakes one waiter only (seen with kube 5.0.0), and that one is the
+    /// controller itself.
+    pub(super) fn filled(&self) {
+        self.filled.add_permits(1);
+    }
+
+    /// Waits until this many watches have delivered their first list.
+    pub async fn caches_filled(&self, watches: u32) {
+        // The semaphore is never closed.
+        let _ = self.filled.acquire_many(watches).await;
+    }
+
+    /// Whether another Target's status holds this remote id.
+    pub(super) fn held_elsewhere(&self, id: &TargetId, uid: &str) -> bool {
+        let holds = |object: &Arc<Guarded>| {
+            let Ok(target) = &object.0 else { return false };
+            let held = target.status.as_ref().and_then(|status| status.id.as_deref());
+            held == Some(id.as_str()) && target.metadata.uid.as_deref() != Some(uid)
+        };
+        self.stores.get().into_iter().flatten().any(|store| store.state().iter().any(holds))
+    }
+
+    /// The newer of the cached object and what our own last write returned, and how long it may rest.
+    pub(super) fn newest(&self, cached: &Target) -> (Arc<Target>, Rest) {
+        let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = memory.get(cached.metadata.uid.as_deref().unwrap_or_default());
+        match known {
+            Some(known) if !is_newer(cached, &known.object) => {
+                let over = matches!(known.rest, Rest::Until(due) if due <= Instant::now());
+                (Arc::clone(&known.object), if over { Rest::Never } else { known.rest })
+            }
+            _ => (Arc::new(cached.clone()), Rest::Never),
+        }
+    }
+
+    /// Remembers an object as the API server returned it.
+    pub(super) fn remember(&self, object: &Arc<Target>, rest: Rest) {
+        let Some(uid) = object.metadata.uid.clone() else { return };
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.insert(uid, Memory { object: Arc::clone(object), rest });
+    }
+
+    /// Ends the rest of an object: the cause of its trouble may be gone.
+    pub(super) fn disturb(&self, object: &Target) {
+        let uid = object.metadata.uid.as_deref().unwrap_or_default();
+        self.backoff.reset(uid);
+        if let Some(known) = self.memory.lock().unwrap_or_else(PoisonError::into_inner).get_mut(uid) {
+            known.rest = Rest::Never;
+        }
+    }
+
+    /// Forgets an object that is gone.
+    pub(super) fn forget(&self, object: &Target) {
+        let uid = object.metadata.uid.as_deref().unwrap_or_default();
+        self.backoff.reset(uid);
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    }
+
+    pub(super) const fn creates(&self) -> &TaskTracker {
+        &self.creates
+    }
+
+    /// Waits until every create in flight is answered and committed.
+    pub(super) async fn finish_creates(&self) {
+        self.creates.close();
+        if tokio::time::timeout(LAST_COMMITS, self.creates.wait()).await.is_err() {
+            tracing::error!("a create was not committed in time; the next start settles it by its claim");
+        }
+    }
+}
+
+/// Compares by resourceVersion, which Kubernetes orders as a number (KEP-5504; etcd revisions before).
+fn is_newer(cached: &Target, known: &Target) -> bool {
+    let version = |object: &Target| object.metadata.resource_version.as_deref()?.parse::<u64>().ok();
+    match (version(cached), version(known)) {
+        (Some(cached), Some(known)) => cached > known,
+        _ => true,
+    }
+}

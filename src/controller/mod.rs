@@ -1,0 +1,109 @@
+//! The shell: watches Targets, executes the planner's steps, writes status, emits Events.
+//!
+//! The only room that sees both sides. It decides nothing about a target: what to do is asked of `plan`, and every
+//! branch here is about how to do it. May import every other room.
+
+pub mod backoff;
+pub mod cluster;
+pub mod connection;
+pub mod context;
+mod create;
+pub mod news;
+pub mod target;
+mod wake;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures::{Stream, StreamExt, future};
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::{Config, Controller};
+use kube::runtime::reflector::{self, ObjectRef};
+use kube::runtime::{PredicateConfig, WatchStreamExt, watcher};
+use kube::{Api, Resource};
+use tokio_util::sync::CancellationToken;
+
+use crate::api::FINALIZER;
+use crate::api::target::Target;
+use context::Context;
+
+/// A Target, or the reason why the object could not be read as one: one such object must not stop the watch.
+pub type Guarded = DeserializeGuard<Target>;
+
+/// How many passes may run at once.
+pub const CONCURRENCY: u16 = 16;
+/// How long one pass may take before it is given up; its create, if one is in flight, goes on.
+pub const PASS_DEADLINE: Duration = Duration::from_mins(1);
+
+/// Runs the controller in these namespaces (all, if none is given) until `stop`, and returns when passes and creates
+/// in flight are finished.
+pub async fn run(context: Arc<Context>, namespaces: &[String], stop: CancellationToken) {
+    let apis: Vec<Api<Guarded>> = if namespaces.is_empty() {
+        vec![Api::all(context.client())]
+    } else {
+        namespaces.iter().map(|namespace| Api::namespaced(context.client(), namespace)).collect()
+    };
+    let mut wakers = Vec::new();
+    let mut controllers = Vec::new();
+    for api in apis {
+        let (wake, woken) = futures::channel::mpsc::unbounded();
+        let (reader, writer) = reflector::store();
+        wakers.push(wake::Shard { store: reader.clone(), wake });
+        controllers.push(one(api, writer, reader, woken, Arc::clone(&context), stop.clone()));
+    }
+    context.set_stores(wakers.iter().map(|shard| shard.store.clone()).collect());
+    let tended = wake::tend(Arc::clone(&context), wakers, stop.clone());
+    future::join(future::join_all(controllers), tended).await;
+    context.finish_creates().await;
+}
+
+async fn one(
+    api: Api<Guarded>,
+    writer: reflector::store::Writer<Guarded>,
+    reader: reflector::Store<Guarded>,
+    woken: impl Stream<Item = ObjectRef<Guarded>> + Send + 'static,
+    context: Arc<Context>,
+    stop: CancellationToken,
+) {
+    let (first, shared) = (AtomicBool::new(true), Arc::clone(&context));
+    let stream = watcher(api, watcher::Config::default())
+        .default_backoff()
+        .reflect(writer)
+        .inspect(move |event| {
+            if matches!(event, Ok(watcher::Event::InitDone)) && first.swap(false, Ordering::Relaxed) {
+                shared.filled();
+            }
+        })
+        .applied_objects()
+        .inspect(|event| {
+            if let Err(error) = event {
+                tracing::warn!(%error, "the watch of Targets failed; trying again");
+            }
+        })
+        .predicate_filter(trigger, PredicateConfig::default());
+    Controller::for_stream(stream, reader)
+        .with_config(Config::default().concurrency(CONCURRENCY))
+        .reconcile_on(woken)
+        .graceful_shutdown_on(async move { stop.cancelled().await })
+        .run(target::reconcile, target::on_error, context)
+        .for_each(|_| future::ready(()))
+        .await;
+}
+
+/// What of an object asks for a pass: its spec (deletion moves the generation too) and a finalizer that somebody
+/// took away. Our own writes of claim and status do not.
+#[expect(clippy::unnecessary_wraps, reason = "the signature of kube's predicates")]
+fn trigger(object: &Guarded) -> Option<u64> {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    let meta = object.meta();
+    meta.generation.hash(&mut hasher);
+    meta.deletion_timestamp.is_some().hash(&mut hasher);
+    has_finalizer(meta.finalizers.as_deref()).hash(&mut hasher);
+    Some(hasher.finish())
+}
+
+fn has_finalizer(finalizers: Option<&[String]>) -> bool {
+    finalizers.is_some_and(|all| all.iter().any(|name| name == FINALIZER))
+}

@@ -1,0 +1,405 @@
+//! One pass over a Target: ask the planner, do the step, tell it what came of it, until it says that the pass is over.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use jiff::Timestamp;
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+use thiserror::Error;
+use tokio::time::Instant;
+use tracing::{Instrument, info, info_span, warn};
+
+use super::backoff::jittered;
+use super::cluster::{Cluster, WriteError};
+use super::context::{Context, Rest};
+use super::create::{Create, End};
+use super::{Guarded, PASS_DEADLINE, has_finalizer, news};
+use crate::api::CLAIM_ANNOTATION;
+use crate::api::claim::{Claim, ClaimState};
+use crate::api::condition::Health;
+use crate::api::target::{Target, TargetStatus};
+use crate::ops::metrics::PassResult;
+use crate::plan::facts::Newest;
+use crate::plan::{self, Answer, Candidate, Connection, Facts, Object, Release, RemoteFacts, Retry, Step, Verdict};
+use crate::zitadel::client::Turn;
+use crate::zitadel::events::{EventQuery, surviving_creates};
+use crate::zitadel::{Client, Error as ApiFailure, Identity, TargetConfig, TargetId, TargetName, Version};
+
+/// More steps than the longest path through the planner has: a guard against a loop in it.
+const MOST_STEPS: usize = 64;
+/// How soon a pass that lost a race looks again.
+const AFTER_CONFLICT: Duration = Duration::from_millis(200);
+
+/// Why a pass did not reach a verdict. The object's own trouble is never an error: it is a verdict, in its status.
+#[derive(Debug, Error)]
+pub enum PassError {
+    /// A write to the cluster failed.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// The object cannot be read as a Target.
+    #[error("the object is no valid Target: {0}")]
+    Unreadable(String),
+    /// The pass took too long.
+    #[error("the pass took longer than {} s", PASS_DEADLINE.as_secs())]
+    Deadline,
+    /// A bug: the pass panicked, or the planner did not come to an end.
+    #[error("internal error: {0}")]
+    Internal(&'static str),
+}
+
+/// Reconciles one object; isolates panics and bounds the time.
+///
+/// # Errors
+/// When the pass could not be finished; the object is tried again with back-off.
+pub async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Arc<PassError>> {
+    let target = match &object.0 {
+        Ok(target) => target,
+        Err(invalid) => {
+            warn!(
+                name = invalid.metadata.name,
+                namespace = invalid.metadata.namespace,
+                error = invalid.error,
+                "unreadable Target"
+            );
+            return Err(Arc::new(PassError::Unreadable(invalid.error.clone())));
+        }
+    };
+    let (newest, rest) = context.newest(target);
+    // Nothing newer than our own last write has been seen: this is its echo.
+    match rest {
+        Rest::Until(due) => return Ok(Action::requeue(due.saturating_duration_since(Instant::now()))),
+        Rest::UntilChange => return Ok(Action::await_change()),
+        Rest::Never => {}
+    }
+    let span = info_span!(
+        "target",
+        namespace = target.namespace(),
+        resource = target.name_any(),
+        uid = target.uid(),
+        generation = newest.metadata.generation
+    );
+    let guard = context.metrics().pass();
+    let pass = AssertUnwindSafe(Pass::new(&context, newest).run().instrument(span)).catch_unwind();
+    let result = match tokio::time::timeout(PASS_DEADLINE, pass).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) => {
+            context.metrics().panicked();
+            Err(PassError::Internal("a pass panicked"))
+        }
+        Err(_) => {
+            context.metrics().timed_out();
+            Err(PassError::Deadline)
+        }
+    };
+    drop(guard);
+    context.metrics().pass_ended(match &result {
+        Ok(_) => PassResult::success,
+        Err(PassError::Write(WriteError::Conflict | WriteError::Gone)) => PassResult::requeue_after,
+        Err(_) => PassResult::error,
+    });
+    result.map_err(Arc::new)
+}
+
+/// What happens after a pass without a verdict.
+#[must_use]
+#[expect(clippy::needless_pass_by_value, reason = "the signature of kube's error policy")]
+pub fn on_error(object: Arc<Guarded>, error: &Arc<PassError>, context: Arc<Context>) -> Action {
+    use kube::Resource;
+    let meta = object.meta();
+    match error.as_ref() {
+        PassError::Write(WriteError::Conflict) => Action::requeue(jittered(AFTER_CONFLICT)),
+        PassError::Write(WriteError::Gone) => Action::await_change(),
+        error => {
+            let delay = context.backoff().next(meta.uid.as_deref().unwrap_or_default());
+            warn!(namespace = meta.namespace, name = meta.name, %error, retry = ?delay, "a pass failed");
+            Action::requeue(delay)
+        }
+    }
+}
+
+/// A pass in progress.
+struct Pass<'a> {
+    context: &'a Arc<Context>,
+    object: Arc<Target>,
+    claim: ClaimState,
+    facts: Facts,
+    connected: Option<(Connection, Identity)>,
+    turn: Option<Turn>,
+}
+
+enum Next {
+    Learned(Answer),
+    Waited,
+    Over(Action),
+}
+
+impl<'a> Pass<'a> {
+    fn new(context: &'a Arc<Context>, object: Arc<Target>) -> Self {
+        let claim = claim_of(&object);
+        Self { context, object, claim, facts: Facts::default(), connected: None, turn: None }
+    }
+
+    async fn run(mut self) -> Result<Action, PassError> {
+        for _ in 0..MOST_STEPS {
+            let step = self.ask();
+            tracing::debug!(?step, "step");
+            match self.execute(step).await? {
+                Next::Learned(answer) => self.learn(answer).await,
+                Next::Waited => self.facts.waited(),
+                Next::Over(action) => return Ok(action),
+            }
+        }
+        Err(PassError::Internal("the planner did not come to an end"))
+    }
+
+    fn ask(&self) -> Step {
+        let object = &self.object;
+        let status = object.status.clone().unwrap_or_default();
+        let view = Object {
+            name: object.metadata.name.as_deref().unwrap_or_default(),
+            generation: object.metadata.generation.unwrap_or_default(),
+            deleting: object.metadata.deletion_timestamp.is_some(),
+            finalized: has_finalizer(object.metadata.finalizers.as_deref()),
+            claim: &self.claim,
+            spec: &object.spec,
+            status: &status,
+        };
+        plan::target::plan(&view, &self.facts, self.zitadel().server_now())
+    }
+
+    async fn learn(&mut self, answer: Answer) {
+        if let Some(error) = answer.error() {
+            self.context.connector().doubt(error).await;
+        }
+        self.facts.learn(answer);
+    }
+
+    fn zitadel(&self) -> &Arc<Client> {
+        self.context.connector().client()
+    }
+
+    fn cluster(&self) -> &Cluster {
+        self.context.cluster()
+    }
+
+    async fn execute(&mut self, step: Step) -> Result<Next, PassError> {
+        let answer = match step {
+            Step::Connect => self.connect().await,
+            Step::Claim(claim) => self.write_claim(&claim).await?,
+            Step::Create(config) => self.create(config).await?,
+            Step::Hold => {
+                let held = self.cluster().hold(&self.object).await?;
+                self.take(held);
+                Answer::Done
+            }
+            Step::DropClaim => {
+                let dropped = self.cluster().drop_claim(&self.object).await?;
+                self.take(dropped);
+                Answer::Done
+            }
+            Step::Search { name, since } => Answer::Searched(self.search(&name, since).await),
+            Step::LookUp(name) => Answer::LookedUp(self.look_up(&name).await),
+            Step::Commit(candidate) => self.commit(candidate).await?,
+            Step::Read(id) => Answer::Read(self.zitadel().get(&id).await),
+            Step::Probe(id) => Answer::Probed(self.zitadel().update(&id, &plan::Change::default()).await),
+            Step::Update { id, change, raise } => {
+                let result = self.zitadel().update(&id, &change).await;
+                Answer::Updated(change, raise, result)
+            }
+            Step::History(id) => Answer::History(self.history(id).await),
+            Step::Delete(id) => Answer::Deleted(self.zitadel().delete(&id).await),
+            Step::Wait(pause) => {
+                tokio::time::sleep(pause).await;
+                return Ok(Next::Waited);
+            }
+            Step::Release(release) => return Ok(Next::Over(self.release(release).await?)),
+            Step::Finish(verdict) => return Ok(Next::Over(self.finish(&verdict).await?)),
+            Step::Ignore => {
+                self.context.forget(&self.object);
+                return Ok(Next::Over(Action::await_change()));
+            }
+        };
+        Ok(Next::Learned(answer))
+    }
+
+    /// Goes on with the object as the API server returned it.
+    fn take(&mut self, object: Target) {
+        self.object = Arc::new(object);
+        self.claim = claim_of(&self.object);
+        self.context.remember(&self.object, Rest::Never);
+    }
+
+    async fn connect(&mut self) -> Answer {
+        let result = self.context.connector().ensure().await;
+        self.connected = result.clone().ok();
+        Answer::Connected(result.map(|(connection, _)| connection))
+    }
+
+    async fn write_claim(&mut self, claim: &Claim) -> Result<Answer, PassError> {
+        let mut turn = match self.zitadel().turn().await {
+            Ok(turn) => turn,
+            Err(error) => return Ok(Answer::CreateFailed(error)),
+        };
+        turn.claiming();
+        let lost = claim
+            .replaces
+            .clone()
+            .filter(|_| !matches!(&self.claim, ClaimState::Held(old) if old.is_open(claim.replaces.as_deref())));
+        let claimed = self.cluster().claim(&self.object, claim).await?;
+        self.take(claimed);
+        self.turn = Some(turn);
+        if let Some(id) = lost {
+            news::tell_loss(self.context, &self.object, &id).await;
+        }
+        Ok(Answer::Claimed)
+    }
+
+    /// Sends the create in a task of its own: neither the deadline of the pass nor a shutdown comes between the
+    /// answer and its commit.
+    async fn create(&mut self, config: TargetConfig) -> Result<Answer, PassError> {
+        let (Some(turn), Some((connection, _))) = (self.turn.take(), self.connected.clone()) else {
+            return Err(PassError::Internal("a create without a claim of this pass"));
+        };
+        let task = Create {
+            cluster: self.cluster().clone(),
+            connector: Arc::clone(self.context.connector()),
+            object: Arc::clone(&self.object),
+            connection,
+        };
+        let posted = config.clone();
+        let running = self.context.creates().spawn(async move { task.run(turn, &posted).await }.in_current_span());
+        match running.await {
+            Ok(Ok((created, committed))) => {
+                self.take(committed);
+                Ok(Answer::Created(config, created))
+            }
+            Ok(Err(End::Refused(error))) => Ok(Answer::CreateFailed(error)),
+            Ok(Err(End::Orphaned)) => Err(WriteError::Gone.into()),
+            Err(_) => Err(PassError::Internal("a create panicked")),
+        }
+    }
+
+    async fn search(&self, name: &TargetName, since: Timestamp) -> Result<Vec<Candidate>, ApiFailure> {
+        let Some(user) = self.connected.as_ref().and_then(|(_, identity)| identity.user.clone()) else {
+            return Err(ApiFailure::Api(own_user_unknown()));
+        };
+        let events = self.zitadel().events(&EventQuery::Since(since)).await?;
+        let candidate = |added: crate::zitadel::Added| Candidate {
+            held_elsewhere: self.held_elsewhere(&added.id),
+            id: added.id,
+            name: name.to_string(),
+            version: Version { sequence: Some(added.sequence), changed: Some(added.date) },
+            created: Some(added.date),
+            owner: added.owner,
+        };
+        Ok(surviving_creates(&events, name, &user).into_iter().map(candidate).collect())
+    }
+
+    async fn look_up(&self, name: &TargetName) -> Result<Option<Candidate>, ApiFailure> {
+        let found = self.zitadel().find(name).await?;
+        Ok(found.map(|remote| Candidate {
+            held_elsewhere: self.held_elsewhere(&remote.id),
+            id: remote.id,
+            name: remote.name,
+            version: remote.version,
+            created: remote.created,
+            owner: remote.owner,
+        }))
+    }
+
+    fn held_elsewhere(&self, id: &TargetId) -> bool {
+        self.context.held_elsewhere(id, self.object.metadata.uid.as_deref().unwrap_or_default())
+    }
+
+    async fn commit(&mut self, candidate: Candidate) -> Result<Answer, PassError> {
+        let Some((connection, _)) = &self.connected else {
+            return Err(PassError::Internal("a recovery without a connection"));
+        };
+        let verdict = Verdict { remote: Some(RemoteFacts::recovered(&candidate, connection)), ..Verdict::verifying() };
+        let status = self.rendered(&verdict);
+        let committed = self.cluster().write_status(&self.object, &status).await?;
+        self.take(committed);
+        Ok(Answer::Committed(candidate.id))
+    }
+
+    async fn history(&self, id: TargetId) -> Result<Option<Newest>, ApiFailure> {
+        let events = self.zitadel().events(&EventQuery::Newest(id)).await?;
+        let newest = events.into_iter().max_by_key(|event| event.sequence);
+        Ok(newest.map(|event| Newest { sequence: event.sequence, date: event.date, owner: event.owner }))
+    }
+
+    async fn release(&self, release: Release) -> Result<Action, PassError> {
+        info!(?release, id = self.object.status.as_ref().and_then(|status| status.id.as_deref()), "let go");
+        news::tell_release(self.context, &self.object, release).await;
+        self.cluster().release(&self.object).await?;
+        self.context.forget(&self.object);
+        Ok(Action::await_change())
+    }
+
+    fn rendered(&self, verdict: &Verdict) -> TargetStatus {
+        let previous = self.object.status.clone().unwrap_or_default();
+        plan::status::render(&previous, verdict, self.object.metadata.generation.unwrap_or_default(), Timestamp::now())
+    }
+
+    async fn finish(&mut self, verdict: &Verdict) -> Result<Action, PassError> {
+        let previous = self.object.status.clone().unwrap_or_default();
+        let status = self.rendered(verdict);
+        let news = news::is_news(&previous, &status);
+        if status != previous {
+            let written = self.cluster().write_status(&self.object, &status).await?;
+            self.take(written);
+        }
+        self.report(verdict, news).await;
+        let delay = self.delay(verdict.retry);
+        let rest = delay.map_or(Rest::UntilChange, |delay| Rest::Until(Instant::now() + delay));
+        self.context.remember(&self.object, rest);
+        Ok(delay.map_or_else(Action::await_change, Action::requeue))
+    }
+
+    async fn report(&self, verdict: &Verdict, news: bool) {
+        if matches!(verdict.health, Health::Reconciling | Health::Stalled) {
+            self.context.metrics().failed(verdict.reason, verdict.health == Health::Stalled);
+        }
+        let Some(note) = &verdict.note else { return };
+        let failure = matches!(note.kind, plan::NoteKind::Failed(_));
+        if failure && !news {
+            return;
+        }
+        if failure {
+            warn!(reason = %verdict.reason, note = note.text, "not ready");
+        } else {
+            info!(note = note.text, "done");
+        }
+        news::tell(self.context, &self.object, note).await;
+    }
+
+    fn delay(&self, retry: Retry) -> Option<Duration> {
+        let uid = self.object.metadata.uid.as_deref().unwrap_or_default();
+        if retry != Retry::BackOff {
+            self.context.backoff().reset(uid);
+        }
+        match retry {
+            Retry::Resync => Some(jittered(self.context.resync())),
+            Retry::After(pause) => Some(jittered(pause)),
+            Retry::BackOff => Some(self.context.backoff().next(uid)),
+            Retry::OnChange => None,
+        }
+    }
+}
+
+fn claim_of(object: &Target) -> ClaimState {
+    ClaimState::parse(object.annotations().get(CLAIM_ANNOTATION).map(String::as_str))
+}
+
+/// Without our own user id no event can be told to be ours: the same as not being allowed to read events.
+fn own_user_unknown() -> crate::zitadel::error::ApiError {
+    crate::zitadel::error::ApiError {
+        status: 403,
+        code: 7,
+        message: "the id of our own user could not be read".into(),
+        id: None,
+    }
+}

@@ -1,0 +1,106 @@
+//! Wakes objects when the cause of their trouble is gone: the connection answers again, or the credential changed.
+//!
+//! Objects have back-offs of minutes; a person who has just replaced a token should not wait for them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::channel::mpsc::UnboundedSender;
+use kube::runtime::reflector::{ObjectRef, Store};
+use tokio_util::sync::CancellationToken;
+
+use super::Guarded;
+use super::connection::Due;
+use super::context::Context;
+use crate::api::reason::Reason;
+
+/// How often credential and CA files are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The objects of one watch, and the way to their queue.
+#[derive(Debug)]
+pub(super) struct Shard {
+    pub store: Store<Guarded>,
+    pub wake: UnboundedSender<ObjectRef<Guarded>>,
+}
+
+/// Probes a connection that is down or in doubt, watches the files it depends on, and wakes who waits for it.
+pub(super) async fn tend(context: Arc<Context>, shards: Vec<Shard>, stop: CancellationToken) {
+    let files = context.watched_files();
+    let mut seen = fingerprint(&files).await;
+    let mut look = tokio::time::interval(LOOK);
+    while !stop.is_cancelled() {
+        let due = context.connector().due().await;
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = context.connector().changed() => {}
+            () = come(due) => {
+                // A doubt that proves unfounded wakes nobody: what failed was one call, and has its own back-off.
+                let up = context.connector().ensure().await.is_ok();
+                if up && matches!(due, Some(Due::Down(_))) {
+                    wake(&shards, &context);
+                }
+            }
+            _ = look.tick() => {
+                let now = fingerprint(&files).await;
+                if now != seen {
+                    seen = now;
+                    tracing::info!("a credential or CA file changed");
+                    context.connector().retry_now().await;
+                    wake(&shards, &context);
+                }
+            }
+        }
+    }
+}
+
+/// Waits until a probe is due; for ever, if none is.
+async fn come(due: Option<Due>) {
+    match due {
+        Some(Due::Down(until)) => tokio::time::sleep_until(until).await,
+        Some(Due::Doubted) => {}
+        None => std::future::pending().await,
+    }
+}
+
+fn wake(shards: &[Shard], context: &Context) {
+    for shard in shards {
+        for object in shard.store.state() {
+            let Ok(target) = &object.0 else { continue };
+            if target.ready_reason().is_some_and(waits_for_connection) {
+                context.disturb(target);
+                // The receiver lives as long as the controller; without it there is nobody to wake.
+                let _ = shard.wake.unbounded_send(ObjectRef::from_obj(object.as_ref()));
+            }
+        }
+    }
+}
+
+const fn waits_for_connection(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::ActionsDisabled
+            | Reason::AuthenticationFailed
+            | Reason::PermissionDenied
+            | Reason::CredentialsUnavailable
+            | Reason::ZitadelUnavailable
+            | Reason::ApiUnsupported
+            | Reason::RateLimited
+            | Reason::ProgressDeadlineExceeded
+    )
+}
+
+/// Changes when a file appears, vanishes or gets another content; holds nothing of the content itself.
+async fn fingerprint(files: &[PathBuf]) -> Vec<Option<u64>> {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut prints = Vec::with_capacity(files.len());
+    for file in files {
+        prints.push(tokio::fs::read(file).await.ok().map(|content| {
+            let mut hasher = DefaultHasher::new();
+            content.hash(&mut hasher);
+            hasher.finish()
+        }));
+    }
+    prints
+}

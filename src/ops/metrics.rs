@@ -1,0 +1,254 @@
+//! Metrics, under the names that dashboards for controllers expect (controller-runtime's), and our own.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::process::{Process, seconds};
+use crate::api::reason::Reason;
+
+/// How a pass ended, as controller-runtime counts it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[allow(non_camel_case_types, missing_docs, reason = "the variants are the label values")]
+pub enum PassResult {
+    success,
+    error,
+    requeue,
+    requeue_after,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Controller {
+    controller: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Pass {
+    controller: &'static str,
+    result: PassResult,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Call {
+    op: &'static str,
+    code: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Failure {
+    reason: &'static str,
+}
+
+const TARGET: Controller = Controller { controller: "target" };
+/// controller-runtime's buckets for a reconcile, in seconds.
+const PASS_BUCKETS: [f64; 34] = [
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5,
+    1.75, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 30.0,
+];
+const CALL_BUCKETS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// Every metric of the process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    passes: Family<Pass, Counter>,
+    errors: Family<Controller, Counter>,
+    terminal: Family<Controller, Counter>,
+    panics: Family<Controller, Counter>,
+    timeouts: Family<Controller, Counter>,
+    time: Family<Controller, Histogram>,
+    active: Family<Controller, Gauge>,
+    calls: Family<Call, Counter>,
+    call_time: Family<Call, Histogram>,
+    failures: Family<Failure, Counter>,
+    /// When each pass in flight began, for the liveness probe.
+    running: Mutex<Vec<Instant>>,
+}
+
+impl Metrics {
+    /// Registers everything; counters start at 0, so that a rate exists from the first scrape.
+    #[must_use]
+    pub fn new(concurrency: u16) -> Self {
+        let mut registry = Registry::default();
+        let metrics = Self {
+            passes: Family::default(),
+            errors: Family::default(),
+            terminal: Family::default(),
+            panics: Family::default(),
+            timeouts: Family::default(),
+            time: Family::new_with_constructor(|| Histogram::new(PASS_BUCKETS)),
+            active: Family::default(),
+            calls: Family::default(),
+            call_time: Family::new_with_constructor(|| Histogram::new(CALL_BUCKETS)),
+            failures: Family::default(),
+            running: Mutex::default(),
+            registry: Registry::default(),
+        };
+        metrics.register(&mut registry, concurrency);
+        metrics.initialise();
+        Self { registry, ..metrics }
+    }
+
+    fn register(&self, registry: &mut Registry, concurrency: u16) {
+        let most: Family<Controller, Gauge> = Family::default();
+        most.get_or_create(&TARGET).set(i64::from(concurrency));
+        let runtime = registry.sub_registry_with_prefix("controller_runtime");
+        runtime.register("reconcile", "Total number of reconciliations per controller", self.passes.clone());
+        runtime.register("reconcile_errors", "Total number of reconciliation errors", self.errors.clone());
+        runtime.register("terminal_reconcile_errors", "Errors that only a person can mend", self.terminal.clone());
+        runtime.register("reconcile_panics", "Total number of reconciliation panics", self.panics.clone());
+        runtime.register("reconcile_timeouts", "Passes that exceeded their deadline", self.timeouts.clone());
+        runtime.register_with_unit(
+            "reconcile_time",
+            "Length of time per reconciliation",
+            Unit::Seconds,
+            self.time.clone(),
+        );
+        runtime.register("active_workers", "Number of passes in flight", self.active.clone());
+        runtime.register("max_concurrent_reconciles", "Maximum number of concurrent passes", most);
+        let zitadel = registry.sub_registry_with_prefix("zitadel");
+        zitadel.register("api_requests", "Calls to ZITADEL by operation and HTTP status", self.calls.clone());
+        zitadel.register_with_unit("api_request_duration", "Time of a call", Unit::Seconds, self.call_time.clone());
+        zitadel.register("target_failures", "Passes of a Target that ended in this reason", self.failures.clone());
+        let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("zitadel_actions_operator_build", "Version of the operator", version);
+        registry.register_collector(Box::new(Process));
+    }
+
+    fn initialise(&self) {
+        for result in [PassResult::success, PassResult::error, PassResult::requeue, PassResult::requeue_after] {
+            drop(self.passes.get_or_create(&Pass { controller: TARGET.controller, result }));
+        }
+        for family in [&self.errors, &self.terminal, &self.panics, &self.timeouts] {
+            drop(family.get_or_create(&TARGET));
+        }
+        for reason in Reason::ALL.into_iter().filter(|reason| *reason != Reason::Available) {
+            drop(self.failures.get_or_create(&Failure { reason: reason.as_str() }));
+        }
+        self.active.get_or_create(&TARGET).set(0);
+        drop(self.time.get_or_create(&TARGET));
+    }
+
+    /// Notes that a pass begins; it ends when the guard is dropped.
+    pub fn pass(&self) -> PassGuard<'_> {
+        let started = Instant::now();
+        self.active.get_or_create(&TARGET).inc();
+        lock(&self.running).push(started);
+        PassGuard { metrics: self, started }
+    }
+
+    /// Counts the end of a pass.
+    pub fn pass_ended(&self, result: PassResult) {
+        self.passes.get_or_create(&Pass { controller: TARGET.controller, result }).inc();
+        if result == PassResult::error {
+            self.errors.get_or_create(&TARGET).inc();
+        }
+    }
+
+    /// Counts a pass that ended in a failure of this reason.
+    pub fn failed(&self, reason: Reason, terminal: bool) {
+        self.failures.get_or_create(&Failure { reason: reason.as_str() }).inc();
+        if terminal {
+            self.terminal.get_or_create(&TARGET).inc();
+        }
+    }
+
+    /// Counts a panic in a pass.
+    pub fn panicked(&self) {
+        self.panics.get_or_create(&TARGET).inc();
+    }
+
+    /// Counts a pass that ran into its deadline.
+    pub fn timed_out(&self) {
+        self.timeouts.get_or_create(&TARGET).inc();
+    }
+
+    /// Counts a call to ZITADEL.
+    pub fn call(&self, op: &'static str, duration: Duration, code: &str) {
+        let labels = Call { op, code: code.to_owned() };
+        self.calls.get_or_create(&labels).inc();
+        self.call_time.get_or_create(&labels).observe(seconds(duration));
+    }
+
+    /// Age of the oldest pass in flight.
+    #[must_use]
+    pub fn oldest_pass(&self) -> Option<Duration> {
+        lock(&self.running).iter().map(Instant::elapsed).max()
+    }
+
+    /// The text of `/metrics`, in the OpenMetrics format.
+    ///
+    /// # Errors
+    /// When a collector fails to format.
+    pub fn render(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+/// A pass in flight.
+#[derive(Debug)]
+pub struct PassGuard<'a> {
+    metrics: &'a Metrics,
+    started: Instant,
+}
+
+impl Drop for PassGuard<'_> {
+    fn drop(&mut self) {
+        self.metrics.active.get_or_create(&TARGET).dec();
+        self.metrics.time.get_or_create(&TARGET).observe(seconds(self.started.elapsed()));
+        let mut running = lock(&self.metrics.running);
+        if let Some(index) = running.iter().position(|started| *started == self.started) {
+            running.swap_remove(index);
+        }
+    }
+}
+
+/// A list of instants is whole whatever a panicking holder did.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_are_those_that_dashboards_expect() {
+        let metrics = Metrics::new(16);
+        metrics.pass_ended(PassResult::success);
+        metrics.call("create", Duration::from_millis(20), "201");
+        drop(metrics.pass());
+        let text = metrics.render().unwrap();
+        for line in [
+            r#"controller_runtime_reconcile_total{controller="target",result="success"} 1"#,
+            r#"controller_runtime_reconcile_total{controller="target",result="error"} 0"#,
+            r#"controller_runtime_reconcile_errors_total{controller="target"} 0"#,
+            r#"controller_runtime_reconcile_panics_total{controller="target"} 0"#,
+            r#"controller_runtime_reconcile_time_seconds_count{controller="target"} 1"#,
+            r#"controller_runtime_active_workers{controller="target"} 0"#,
+            r#"controller_runtime_max_concurrent_reconciles{controller="target"} 16"#,
+            r#"zitadel_api_requests_total{op="create",code="201"} 1"#,
+            r#"zitadel_target_failures_total{reason="NameTaken"} 0"#,
+        ] {
+            assert!(text.contains(line), "{line}\nnot in\n{text}");
+        }
+        for name in [
+            "process_cpu_seconds_total ",
+            "process_resident_memory_bytes ",
+            "process_open_fds ",
+            "process_start_time_seconds ",
+        ] {
+            assert!(text.contains(name), "{name}\nnot in\n{text}");
+        }
+    }
+}

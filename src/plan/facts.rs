@@ -1,0 +1,192 @@
+//! What one pass has learned so far. Everything starts unknown; [`Facts::learn`] is the only way in, so that a model
+//! that replays answers reaches exactly the states of production.
+
+use jiff::Timestamp;
+
+use crate::zitadel::{Api, Change, Created, Error, RemoteTarget, TargetConfig, TargetId, Version};
+
+/// The connection, once it works.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Connection {
+    /// Generation of the API.
+    pub api: Api,
+    /// Where requests go.
+    pub url: String,
+    /// Id of the instance, where it could be read.
+    pub instance: Option<String>,
+    /// Longest time that one call may take: after it, and a margin, a create without an answer cannot happen any more.
+    pub timeout: std::time::Duration,
+}
+
+/// A remote target that may be the result of our own claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// Id.
+    pub id: TargetId,
+    /// Name that it was created or found under.
+    pub name: String,
+    /// State, as far as known.
+    pub version: Version,
+    /// When it was created, where known.
+    pub created: Option<Timestamp>,
+    /// Id of the instance, where known.
+    pub owner: Option<String>,
+    /// Whether another Target's status holds the id.
+    pub held_elsewhere: bool,
+}
+
+/// The newest event of a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Newest {
+    /// Its sequence.
+    pub sequence: u64,
+    /// Its date.
+    pub date: Timestamp,
+    /// Id of the instance.
+    pub owner: Option<String>,
+}
+
+/// What came of a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// Of Connect.
+    Connected(Result<Connection, Error>),
+    /// Of Claim: the patch landed.
+    Claimed,
+    /// Of Create, when it succeeded and status has the id.
+    Created(TargetConfig, Created),
+    /// Of Create, when it did not.
+    CreateFailed(Error),
+    /// Of Search.
+    Searched(Result<Vec<Candidate>, Error>),
+    /// Of LookUp.
+    LookedUp(Result<Option<Candidate>, Error>),
+    /// Of Commit.
+    Committed(TargetId),
+    /// Of Read.
+    Read(Result<Option<RemoteTarget>, Error>),
+    /// Of Probe.
+    Probed(Result<Version, Error>),
+    /// Of Update.
+    Updated(Change, bool, Result<Version, Error>),
+    /// Of History.
+    History(Result<Option<Newest>, Error>),
+    /// Of Delete.
+    Deleted(Result<(), Error>),
+    /// Of Wait, Hold and DropClaim: nothing is learned but that it was done.
+    Done,
+}
+
+impl Answer {
+    /// The error that a call ended in, if it did.
+    #[must_use]
+    pub fn error(&self) -> Option<&Error> {
+        match self {
+            Self::Connected(result) => result.as_ref().err(),
+            Self::CreateFailed(error) => Some(error),
+            Self::Searched(result) => result.as_ref().err(),
+            Self::LookedUp(result) => result.as_ref().err(),
+            Self::Read(result) => result.as_ref().err(),
+            Self::Probed(result) | Self::Updated(_, _, result) => result.as_ref().err(),
+            Self::History(result) => result.as_ref().err(),
+            Self::Deleted(result) => result.as_ref().err(),
+            Self::Claimed | Self::Created(..) | Self::Committed(_) | Self::Done => None,
+        }
+    }
+}
+
+/// What the pass knows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facts {
+    pub(super) connection: Option<Result<Connection, Error>>,
+    /// The claim on the object was written by this pass: its create has not been sent before.
+    pub(super) claimed: bool,
+    pub(super) created: bool,
+    pub(super) create_failed: Option<Error>,
+    pub(super) searched: Option<Result<Vec<Candidate>, Error>>,
+    pub(super) looked_up: Option<Result<Option<Candidate>, Error>>,
+    pub(super) recovered: Option<TargetId>,
+    pub(super) view: Option<Result<Option<RemoteTarget>, Error>>,
+    pub(super) probed: Option<Result<Version, Error>>,
+    /// What this pass has written.
+    pub(super) changes: Vec<Change>,
+    /// State after the newest write of this pass.
+    pub(super) written: Option<Version>,
+    pub(super) raised: bool,
+    pub(super) update_failed: Option<Error>,
+    pub(super) history: Option<Result<Option<Newest>, Error>>,
+    pub(super) deleted: Option<Result<(), Error>>,
+    /// How often this pass has waited for the read side.
+    pub(super) waits: u32,
+}
+
+impl Facts {
+    /// Takes in what came of a step.
+    pub fn learn(&mut self, answer: Answer) {
+        match answer {
+            Answer::Connected(connection) => self.connection = Some(connection),
+            Answer::Claimed => {
+                self.claimed = true;
+                self.create_failed = None;
+                self.searched = None;
+                self.looked_up = None;
+            }
+            Answer::Created(config, created) => {
+                // What was learned of a former target says nothing of this one.
+                *self = Self { connection: self.connection.take(), created: true, ..Self::default() };
+                self.view = Some(Ok(Some(as_posted(&config, created))));
+            }
+            Answer::CreateFailed(error) => {
+                self.create_failed = Some(error);
+                self.searched = None;
+                self.looked_up = None;
+            }
+            Answer::Searched(found) => self.searched = Some(found),
+            Answer::LookedUp(found) => self.looked_up = Some(found),
+            Answer::Committed(id) => self.recovered = Some(id),
+            Answer::Read(view) => self.view = Some(view),
+            Answer::Probed(result) => self.probed = Some(result),
+            Answer::Updated(change, raise, result) => self.learn_update(change, raise, result),
+            Answer::History(newest) => self.history = Some(newest),
+            Answer::Deleted(result) => self.deleted = Some(result),
+            Answer::Done => {}
+        }
+    }
+
+    /// Notes that the read side was given time: what was read before no longer counts.
+    pub fn waited(&mut self) {
+        self.waits += 1;
+        self.view = None;
+        self.probed = None;
+    }
+
+    fn learn_update(&mut self, change: Change, raise: bool, result: Result<Version, Error>) {
+        match result {
+            Ok(version) => {
+                self.written = Some(version);
+                self.changes.push(change);
+                self.raised = raise;
+                if !raise {
+                    self.view = None;
+                    self.probed = None;
+                }
+            }
+            Err(error) => self.update_failed = Some(error),
+        }
+    }
+}
+
+/// A create's answer is proof of what the write side holds: exactly what was posted.
+#[must_use]
+pub fn as_posted(config: &TargetConfig, created: Created) -> RemoteTarget {
+    RemoteTarget {
+        id: created.id,
+        name: config.name.to_string(),
+        kind: Some(config.kind),
+        timeout: config.timeout.duration(),
+        endpoint: config.endpoint.as_str().to_owned(),
+        version: created.version,
+        created: created.created,
+        owner: created.owner,
+    }
+}

@@ -1,0 +1,270 @@
+//! From a verdict to the status of the object.
+//!
+//! Pure: the same verdict on the same status changes nothing, so an object in sync is never written. Holds the
+//! verdicts that the planner chooses from, and the rule that turns ten minutes without success into Stalled.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::facts::{Candidate, Connection, Facts};
+use super::{Note, NoteKind, Object, RemoteFacts, Retry, Verdict};
+use crate::api::condition::{ConditionType, Health, conditions, find};
+use crate::api::reason::Reason;
+use crate::api::target::{ConnectionStatus, TargetStatus};
+use crate::zitadel::{Class, Error, RemoteTarget};
+
+/// How long Reconciling may last before it is called Stalled (as Deployments do; retries go on).
+pub const PROGRESS_DEADLINE: SignedDuration = SignedDuration::from_mins(10);
+/// How often an open claim is asked about while it may still be answered.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
+/// How often a ghost is looked for.
+const GHOST_RETRY: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
+const NAME_RETRY: Duration = Duration::from_mins(5);
+
+impl Verdict {
+    fn new(health: Health, reason: Reason, message: impl Into<String>, retry: Retry) -> Self {
+        Self { health, reason, message: message.into(), retry, remote: None, note: None }
+    }
+
+    /// ZITADEL holds what the spec says.
+    #[must_use]
+    pub fn available(remote: RemoteFacts) -> Self {
+        let text = "the target in ZITADEL equals spec";
+        Self { remote: Some(remote), ..Self::new(Health::Ready, Reason::Available, text, Retry::Resync) }
+    }
+
+    /// Written, not yet read back.
+    #[must_use]
+    pub fn verifying() -> Self {
+        let text = "the target was written in ZITADEL and is being read back";
+        Self::new(Health::Reconciling, Reason::Verifying, text, Retry::BackOff)
+    }
+
+    /// A resync that met an older view: what was recorded still stands.
+    #[must_use]
+    pub fn unchanged(object: &Object<'_>) -> Self {
+        let ready = find(&object.status.conditions, ConditionType::Ready);
+        let text = ready.map_or_else(String::new, |ready| ready.message.clone());
+        Self::new(Health::Ready, Reason::Available, text, Retry::BackOff)
+    }
+
+    /// Nothing is done, on request.
+    #[must_use]
+    pub fn suspended(text: &str) -> Self {
+        Self::new(Health::Idle, Reason::Suspended, text, Retry::OnChange)
+    }
+
+    /// The spec is wrong, and no call was needed to know.
+    #[must_use]
+    pub fn invalid(text: &str) -> Self {
+        let note = Note { kind: NoteKind::Failed(Reason::InvalidSpec), text: text.to_owned() };
+        Self { note: Some(note), ..Self::new(Health::Stalled, Reason::InvalidSpec, text, Retry::After(HOUR)) }
+    }
+
+    /// Something else has the name, as a look-up shows.
+    #[must_use]
+    pub fn name_taken() -> Self {
+        let error = Error::Api(crate::zitadel::error::ApiError {
+            status: 409,
+            code: 6,
+            message: "Errors.Target.AlreadyExists".into(),
+            id: Some("V3-DKcYh".into()),
+        });
+        Self::new(Health::Stalled, Reason::NameTaken, error.advice(), Retry::After(NAME_RETRY))
+    }
+
+    /// The connection leads elsewhere now.
+    #[must_use]
+    pub fn instance_changed() -> Self {
+        let text = "the connection leads to another ZITADEL instance than the one recorded in status.connection; nothing \
+                    is touched: point it back, or delete this object with deletionPolicy Retain and create it anew";
+        let note = Note { kind: NoteKind::Failed(Reason::InstanceChanged), text: text.to_owned() };
+        let retry = Retry::After(NAME_RETRY);
+        Self { note: Some(note), ..Self::new(Health::Stalled, Reason::InstanceChanged, text, retry) }
+    }
+
+    /// The write side has the target, the read side has not, for longer than lag explains.
+    #[must_use]
+    pub fn ghost() -> Self {
+        let text = "ZITADEL acknowledged the target but does not show it, so it may not be called; delete and re-create \
+                    this object if this lasts";
+        let note = Note { kind: NoteKind::Failed(Reason::NotProjected), text: text.to_owned() };
+        let retry = Retry::After(GHOST_RETRY);
+        Self { note: Some(note), ..Self::new(Health::Reconciling, Reason::NotProjected, text, retry) }
+    }
+
+    /// Waiting for something that time alone brings; asked about again soon, and when `rest` is over.
+    #[must_use]
+    pub fn waiting(reason: Reason, text: &str, rest: Duration) -> Self {
+        Self::new(Health::Reconciling, reason, text, Retry::After(rest.min(ASK_AGAIN)))
+    }
+
+    /// A call failed.
+    #[must_use]
+    pub fn failed(error: &Error) -> Self {
+        let (health, retry) = match error.class() {
+            Class::Transient | Class::TargetGone => (Health::Reconciling, Retry::BackOff),
+            Class::Person(pace) => (Health::Stalled, Retry::After(pace)),
+        };
+        Self::new(health, error.reason(), error.advice(), retry).because(error)
+    }
+
+    /// Adds the Event that tells ZITADEL's own words.
+    #[must_use]
+    pub fn because(mut self, error: &Error) -> Self {
+        self.note = Some(Note { kind: NoteKind::Failed(self.reason), text: error.to_string() });
+        self
+    }
+
+    /// Says that it is deletion that waits.
+    #[must_use]
+    pub fn while_deleting(mut self) -> Self {
+        if self.health == Health::Stalled || self.health == Health::Reconciling {
+            self.message =
+                format!("deletion waits: {}. Set spec.deletionPolicy to Retain to let the object go now", self.message);
+        }
+        self
+    }
+}
+
+impl RemoteFacts {
+    /// What is recorded of a target that was read, or created.
+    #[must_use]
+    pub fn of(remote: &RemoteTarget, connection: &Connection) -> Self {
+        Self {
+            id: remote.id.clone(),
+            name: remote.name.clone(),
+            sequence: remote.version.sequence,
+            changed: remote.version.changed,
+            created: remote.created,
+            owner: remote.owner.clone(),
+            connection: recorded(connection),
+        }
+    }
+
+    /// What is recorded of a target that was found again.
+    #[must_use]
+    pub fn recovered(candidate: &Candidate, connection: &Connection) -> Self {
+        Self {
+            id: candidate.id.clone(),
+            name: candidate.name.clone(),
+            sequence: candidate.version.sequence,
+            changed: candidate.version.changed,
+            created: candidate.created,
+            owner: candidate.owner.clone(),
+            connection: recorded(connection),
+        }
+    }
+}
+
+fn recorded(connection: &Connection) -> ConnectionStatus {
+    ConnectionStatus {
+        instance: connection.instance.clone(),
+        url: connection.url.clone(),
+        api: connection.api.to_string(),
+    }
+}
+
+impl Object<'_> {
+    /// Whether the last outcome was a taken name; then it is looked up before it is claimed again.
+    pub(super) fn was_taken(&self) -> bool {
+        let ready = find(&self.status.conditions, ConditionType::Ready);
+        ready.is_some_and(|ready| {
+            ready.reason == Reason::NameTaken.as_str() && ready.observed_generation == Some(self.generation)
+        })
+    }
+}
+
+impl Facts {
+    /// Whether the event store was asked and answered.
+    pub(super) fn searched_well(&self) -> bool {
+        matches!(self.searched, Some(Ok(_)))
+    }
+}
+
+/// The status after `verdict`. `now` is in our own clock, which alone writes transition times.
+#[must_use]
+pub fn render(previous: &TargetStatus, verdict: &Verdict, generation: i64, now: Timestamp) -> TargetStatus {
+    let mut status = previous.clone();
+    if let Some(remote) = &verdict.remote {
+        record(&mut status, remote);
+    }
+    let (health, reason, message) = deadline(previous, verdict, generation, now);
+    status.observed_generation = Some(generation);
+    status.conditions = conditions(&previous.conditions, health, reason, &message, generation, now);
+    status
+}
+
+fn record(status: &mut TargetStatus, remote: &RemoteFacts) {
+    let same = status.id.as_deref() == Some(remote.id.as_str());
+    let kept = |old: &Option<String>| old.clone().filter(|_| same);
+    status.creation_date = remote.created.map(|date| date.to_string()).or_else(|| kept(&status.creation_date));
+    status.resource_owner = remote.owner.clone().or_else(|| kept(&status.resource_owner));
+    let changed = remote.changed.map(|date| date.to_string());
+    let current = same && status.change_date == changed;
+    // A sequence belongs to its change date: better none than one of an older state.
+    let sequence = remote.sequence.map(|sequence| sequence.to_string());
+    status.sequence = sequence.or_else(|| status.sequence.clone().filter(|_| current));
+    status.change_date = changed;
+    status.id = Some(remote.id.to_string());
+    status.name = Some(remote.name.clone());
+    status.connection = Some(remote.connection.clone());
+}
+
+fn deadline(previous: &TargetStatus, verdict: &Verdict, generation: i64, now: Timestamp) -> (Health, Reason, String) {
+    let plain = (verdict.health, verdict.reason, verdict.message.clone());
+    if verdict.health != Health::Reconciling {
+        return plain;
+    }
+    let since =
+        find(&previous.conditions, ConditionType::Reconciling).map(|condition| condition.last_transition_time.0);
+    let late = since.is_some_and(|since| now.duration_since(since) >= PROGRESS_DEADLINE);
+    let already = find(&previous.conditions, ConditionType::Stalled).is_some_and(|stalled| {
+        stalled.reason == Reason::ProgressDeadlineExceeded.as_str() && stalled.observed_generation == Some(generation)
+    });
+    if !late && !already {
+        return plain;
+    }
+    let text = format!("no success for ten minutes, still trying. {}: {}", verdict.reason, verdict.message);
+    (Health::Stalled, Reason::ProgressDeadlineExceeded, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn down() -> Verdict {
+        Verdict::failed(&Error::Connect("refused".into()))
+    }
+
+    #[test]
+    fn the_same_verdict_changes_nothing() {
+        let first = render(&TargetStatus::default(), &down(), 1, at("2026-11-24T10:00:00Z"));
+        assert_eq!(render(&first, &down(), 1, at("2026-11-24T10:09:59Z")), first);
+    }
+
+    #[test]
+    fn ten_minutes_without_success_are_stalled_until_success_or_a_new_spec() {
+        let start = render(&TargetStatus::default(), &down(), 1, at("2026-11-24T10:00:00Z"));
+        let late = render(&start, &down(), 1, at("2026-11-24T10:10:00Z"));
+        let stalled = find(&late.conditions, ConditionType::Stalled).unwrap();
+        assert_eq!(stalled.reason, "ProgressDeadlineExceeded");
+        assert!(stalled.message.contains("ZitadelUnavailable"));
+        assert_eq!(render(&late, &down(), 1, at("2026-11-24T12:00:00Z")), late, "it rests there");
+        let edited = render(&late, &down(), 2, at("2026-11-24T12:00:00Z"));
+        assert!(find(&edited.conditions, ConditionType::Stalled).is_none(), "a new generation starts anew");
+    }
+
+    #[test]
+    fn a_failure_keeps_what_is_known_of_the_remote_target() {
+        let known = TargetStatus { id: Some("7".into()), sequence: Some("3".into()), ..TargetStatus::default() };
+        let after = render(&known, &down(), 2, at("2026-11-24T10:00:00Z"));
+        assert_eq!((after.id.as_deref(), after.sequence.as_deref()), (Some("7"), Some("3")));
+    }
+}

@@ -1,0 +1,91 @@
+//! Suspension, deletion in every state, and what others wrote.
+
+use super::*;
+
+#[test]
+fn suspend_asks_nothing() {
+    let mut life = Life::created();
+    life.spec.suspend = Some(true);
+    assert_reason(&life.verdict(), Health::Idle, Reason::Suspended);
+    life.deleting = true;
+    assert_reason(&life.verdict(), Health::Idle, Reason::Suspended);
+}
+
+#[test]
+fn deletion_in_every_state() {
+    // Somebody else's finalizer keeps it: none of our business.
+    let mut life = Life::new();
+    life.deleting = true;
+    assert_eq!(life.step(), Step::Ignore);
+
+    // Never claimed.
+    life.finalized = true;
+    assert_eq!(life.step(), Step::Release(Release::NothingRemote));
+
+    // Known.
+    let mut life = Life::created();
+    life.deleting = true;
+    life.step_connect();
+    assert_eq!(life.step(), Step::Delete(target_id("7")));
+    life.answer(Answer::Deleted(Ok(())));
+    assert_eq!(life.step(), Step::Release(Release::Deleted));
+
+    // Retained: no call, even with a broken connection.
+    let mut life = Life::created();
+    life.deleting = true;
+    life.spec.deletion_policy = Some(DeletionPolicy::Retain);
+    assert_eq!(life.step(), Step::Release(Release::Retained));
+
+    // Failing: it stays, and says so.
+    let mut life = Life::created();
+    life.deleting = true;
+    life.step_connect();
+    life.answer(Answer::Deleted(Err(Error::NoAnswer("timed out".into()))));
+    let verdict = life.verdict();
+    assert_reason(&verdict, Health::Reconciling, Reason::ZitadelUnavailable);
+    assert!(verdict.message.starts_with("deletion waits: "));
+}
+
+#[test]
+fn deletion_settles_an_open_claim() {
+    let mut life = reopened(1);
+    life.deleting = true;
+    let found = life.candidate("7", 1);
+    assert!(matches!(life.step(), Step::Search { .. }));
+    life.answer(Answer::Searched(Ok(vec![found])));
+    assert_eq!(life.step(), Step::Delete(target_id("7")));
+    life.answer(Answer::Deleted(Ok(())));
+    assert_eq!(life.step(), Step::Release(Release::Deleted));
+
+    let mut life = reopened(10);
+    life.deleting = true;
+    life.answer(Answer::Searched(Ok(vec![])));
+    assert_reason(&life.verdict(), Health::Reconciling, Reason::CreateOutcomeUnknown);
+    life.later(30);
+    assert_eq!(life.step(), Step::Release(Release::NothingRemote));
+}
+
+#[test]
+fn a_status_or_claim_that_somebody_forged_is_not_believed() {
+    let mut life = Life::new();
+    life.status.id = Some("../../admin".into());
+    life.claim = ClaimState::Unreadable;
+    life.step_connect();
+    assert!(matches!(life.step(), Step::Claim(_)), "an id that is none is none: {:?}", life.step());
+
+    let mut life = Life::new();
+    let broken = Claim { name: String::new(), instance: None, since: noon(), time: noon(), replaces: None };
+    life.claim = ClaimState::Held(broken);
+    life.step_connect();
+    assert_eq!(life.step(), Step::DropClaim);
+}
+
+#[test]
+fn a_lost_finalizer_is_put_back_first() {
+    let mut life = Life::created();
+    life.finalized = false;
+    life.step_connect();
+    assert_eq!(life.step(), Step::Hold);
+    life.answer(Answer::Done);
+    assert_eq!(life.step(), Step::Read(target_id("7")));
+}

@@ -1,0 +1,197 @@
+//! The protocol, step by step: each test is a life of an object, told as the answers that the world gives.
+//!
+//! The shell's part (what a step does to the object) is played by [`Life`].
+
+mod creating;
+mod keeping;
+mod leaving;
+
+use std::time::Duration;
+
+use super::target::plan;
+use super::{Answer, Candidate, Connection, Facts, Object, Release, Step, Verdict, status};
+use crate::api::claim::{Claim, ClaimState};
+use crate::api::condition::Health;
+use crate::api::reason::Reason;
+use crate::api::target::{AsyncKind, ConnectionStatus, DeletionPolicy, TargetSpec, TargetStatus, WaitingKind};
+use crate::plan::facts::Newest;
+use crate::zitadel::error::ApiError;
+use crate::zitadel::{Api, Created, Error, Kind, OnError, RemoteTarget, TargetId, Version};
+use jiff::{SignedDuration, Timestamp};
+
+fn noon() -> Timestamp {
+    "2026-11-24T12:00:00Z".parse().unwrap()
+}
+
+fn target_id(text: &str) -> TargetId {
+    text.parse().unwrap()
+}
+
+fn connection(api: Api) -> Connection {
+    Connection { api, url: "https://z".into(), instance: Some("i1".into()), timeout: Duration::from_secs(10) }
+}
+
+fn refused(status: u16, code: i64, id: &str) -> Error {
+    Error::Api(ApiError { status, code, message: "m".into(), id: Some(id.into()) })
+}
+
+fn gone() -> Error {
+    refused(404, 5, "COMMAND-xj14f2cccn")
+}
+
+fn taken() -> Error {
+    refused(409, 6, "V3-DKcYh")
+}
+
+/// An object and what its pass knows; the cluster's side of each step is played here.
+struct Life {
+    spec: TargetSpec,
+    status: TargetStatus,
+    claim: ClaimState,
+    deleting: bool,
+    finalized: bool,
+    facts: Facts,
+    now: Timestamp,
+    api: Api,
+}
+
+impl Life {
+    fn new() -> Self {
+        let spec = TargetSpec {
+            name: None,
+            rest_webhook: Some(WaitingKind { interrupt_on_error: Some(true) }),
+            rest_call: None,
+            rest_async: None,
+            timeout: "10s".into(),
+            endpoint: "https://h/x".into(),
+            deletion_policy: None,
+            suspend: None,
+        };
+        Self {
+            spec,
+            status: TargetStatus { observed_generation: Some(-1), ..TargetStatus::default() },
+            claim: ClaimState::Absent,
+            deleting: false,
+            finalized: false,
+            facts: Facts::default(),
+            now: noon(),
+            api: Api::V3Alpha,
+        }
+    }
+
+    /// One that has been created as id 7, and its status says so.
+    fn created() -> Self {
+        let mut life = Self::new();
+        life.step_connect();
+        life.answer(Answer::Claimed);
+        let Step::Create(config) = life.step() else { panic!("{:?}", life.step()) };
+        life.created_as("7", &config);
+        life.rest();
+        life
+    }
+
+    fn object(&self) -> Object<'_> {
+        Object {
+            name: "hook",
+            generation: 1,
+            deleting: self.deleting,
+            finalized: self.finalized,
+            claim: &self.claim,
+            spec: &self.spec,
+            status: &self.status,
+        }
+    }
+
+    fn step(&self) -> Step {
+        plan(&self.object(), &self.facts, self.now)
+    }
+
+    /// Takes in an answer, and does to the object what the shell does.
+    fn answer(&mut self, answer: Answer) {
+        match self.step() {
+            Step::Claim(claim) => {
+                self.claim = ClaimState::Held(claim);
+                self.finalized = true;
+            }
+            Step::Hold => self.finalized = true,
+            Step::DropClaim => self.claim = ClaimState::Absent,
+            Step::Commit(candidate) => self.status.id = Some(candidate.id.to_string()),
+            _ => {}
+        }
+        self.facts.learn(answer);
+    }
+
+    fn step_connect(&mut self) {
+        assert_eq!(self.step(), Step::Connect);
+        let connection = connection(self.api);
+        self.answer(Answer::Connected(Ok(connection)));
+    }
+
+    fn created_as(&mut self, id: &str, config: &crate::zitadel::TargetConfig) {
+        let version = Version { sequence: (self.api == Api::V3Alpha).then_some(1), changed: Some(self.now) };
+        let created = Created { id: target_id(id), version, created: Some(self.now), owner: None };
+        let remote = super::facts::as_posted(config, created.clone());
+        let verdict = super::target::committed(&remote, &connection(self.api));
+        self.status = status::render(&self.status, &verdict, 1, self.now);
+        self.facts.learn(Answer::Created(config.clone(), created));
+    }
+
+    fn verdict(&self) -> Verdict {
+        match self.step() {
+            Step::Finish(verdict) => verdict,
+            step => panic!("the pass is not over: {step:?}"),
+        }
+    }
+
+    /// Ends the pass and begins the next one.
+    fn rest(&mut self) -> Verdict {
+        let verdict = self.verdict();
+        self.status = status::render(&self.status, &verdict, 1, self.now);
+        self.facts = Facts::default();
+        verdict
+    }
+
+    fn later(&mut self, seconds: i64) {
+        self.now = self.now.checked_add(SignedDuration::from_secs(seconds)).unwrap();
+    }
+
+    fn remote() -> RemoteTarget {
+        RemoteTarget {
+            id: target_id("7"),
+            name: "hook".into(),
+            kind: Some(Kind::Webhook(OnError::Interrupt)),
+            timeout: Duration::from_secs(10),
+            endpoint: "https://h/x".into(),
+            version: Version { sequence: Some(1), changed: Some(noon()) },
+            created: None,
+            owner: None,
+        }
+    }
+
+    fn candidate(&self, id: &str, age: i64) -> Candidate {
+        let date = self.now.checked_sub(SignedDuration::from_secs(age)).unwrap();
+        Candidate {
+            id: target_id(id),
+            name: "hook".into(),
+            version: Version { sequence: Some(1), changed: Some(date) },
+            created: Some(date),
+            owner: None,
+            held_elsewhere: false,
+        }
+    }
+}
+
+fn assert_reason(verdict: &Verdict, health: Health, reason: Reason) {
+    assert_eq!((verdict.health, verdict.reason), (health, reason), "{verdict:?}");
+}
+
+/// A pass that finds the claim of an earlier one.
+fn reopened(age: i64) -> Life {
+    let mut life = Life::new();
+    life.step_connect();
+    life.answer(Answer::Claimed);
+    life.facts = Facts::default();
+    life.later(age);
+    life.step_connect();
+    life
+}

@@ -1,0 +1,254 @@
+//! The calls, typed: what the controller may ask of ZITADEL.
+//!
+//! Each method is one request. Results are domain values; answers that only differ in wording between generations
+//! ("already deleted") are made equal here.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::error::NOT_PROJECTED;
+use super::events;
+use super::events::{EventQuery, PAGE, TargetEvent};
+use super::generation::{Request, Select, readable};
+use super::transport::{Answer, Cap, Settings, Transport};
+use super::{Api, Change, Class, Created, Error, Identity, RemoteTarget, TargetConfig, TargetId, TargetName, Version};
+use crate::api::reason::Reason;
+
+/// A call, for logs and metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Op {
+    /// Create a target.
+    Create,
+    /// Update a target; the empty update that proves existence included.
+    Update,
+    /// Delete a target.
+    Delete,
+    /// Read one target.
+    Get,
+    /// Read a list of targets.
+    List,
+    /// Read the event store.
+    Events,
+    /// Ask who we are and which instance this is.
+    Identity,
+}
+
+impl Op {
+    /// Every call.
+    pub const ALL: [Self; 7] =
+        [Self::Create, Self::Update, Self::Delete, Self::Get, Self::List, Self::Events, Self::Identity];
+
+    /// The label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Delete => "delete",
+            Self::Get => "get",
+            Self::List => "list",
+            Self::Events => "events",
+            Self::Identity => "identity",
+        }
+    }
+}
+
+/// Told of every call that ended: what, how long, and the status ("none" without an answer). The seam through which
+/// metrics see this room without this room knowing metrics.
+pub type Observer = Box<dyn Fn(Op, Duration, &str) + Send + Sync>;
+
+/// The right to send one create.
+#[derive(Debug)]
+pub struct Turn {
+    _permit: OwnedSemaphorePermit,
+    claimed: Instant,
+}
+
+impl Turn {
+    /// Notes that the claim is about to be written.
+    pub fn claiming(&mut self) {
+        self.claimed = Instant::now();
+    }
+}
+
+/// A client of one ZITADEL instance.
+pub struct Client {
+    api: Api,
+    transport: Transport,
+    creates: Arc<Semaphore>,
+    observer: Observer,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("api", &self.api).field("url", &self.url()).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// A client for these settings; nothing is read or sent yet.
+    #[must_use]
+    pub fn new(api: Api, settings: Settings, observer: Observer) -> Self {
+        let creates = Arc::new(Semaphore::new(api.parallel_creates()));
+        Self { api, transport: Transport::new(settings), creates, observer }
+    }
+
+    /// The generation in use.
+    #[must_use]
+    pub const fn api(&self) -> Api {
+        self.api
+    }
+
+    /// Where requests go.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.transport.settings().url.as_str().trim_end_matches('/').to_owned()
+    }
+
+    /// Longest time for one call.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.transport.settings().timeout
+    }
+
+    /// Now, in the server's clock as of its last answer; never later than the truth.
+    #[must_use]
+    pub fn server_now(&self) -> Timestamp {
+        self.transport.server_now()
+    }
+
+    async fn call(&self, op: Op, request: &Request, cap: Cap) -> Result<Answer, Error> {
+        self.call_before(op, request, cap, None).await
+    }
+
+    async fn call_before(&self, op: Op, request: &Request, cap: Cap, limit: Option<Instant>) -> Result<Answer, Error> {
+        let started = Instant::now();
+        let result = self.transport.send(request, cap, limit).await;
+        let status = match &result {
+            Ok(answer) => answer.status.to_string(),
+            Err(Error::Api(error)) => error.status.to_string(),
+            Err(Error::Unreadable { status, .. }) => status.to_string(),
+            Err(_) => "none".to_owned(),
+        };
+        (self.observer)(op, started.elapsed(), &status);
+        tracing::debug!(op = op.as_str(), status, error = result.as_ref().err().map(tracing::field::display), "call");
+        result
+    }
+
+    /// Proves that URL, TLS, host, route, token, role and feature flag work, and learns who we are.
+    ///
+    /// # Errors
+    /// The first thing that does not work. What only the recovery needs (own user, instance) may be missing.
+    pub async fn connect(&self) -> Result<Identity, Error> {
+        self.transport.reset().await?;
+        let answer = self.call(Op::List, &self.api.list(&Select::First), Cap::Page).await?;
+        readable(answer.status, self.api.listed(answer.body))?;
+        let user = self.read_optional("/auth/v1/users/me", "/user/id").await?.0;
+        let (instance, version) = self.read_optional("/admin/v1/instances/me", "/instance/id").await?;
+        Ok(Identity { instance, user, server_version: version })
+    }
+
+    /// Reads a string of an answer that the credential need not be allowed to see.
+    async fn read_optional(&self, path: &str, pointer: &str) -> Result<(Option<String>, Option<String>), Error> {
+        let request = Request { method: http::Method::GET, path: path.to_owned(), body: None };
+        let text = |answer: &Answer, pointer: &str| answer.body.pointer(pointer)?.as_str().map(str::to_owned);
+        match self.call(Op::Identity, &request, Cap::One).await {
+            Ok(answer) => Ok((text(&answer, pointer), text(&answer, "/instance/version"))),
+            Err(error) if matches!(error.reason(), Reason::PermissionDenied | Reason::ApiUnsupported) => {
+                Ok((None, None))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Waits for the turn to create. To be held from before the claim until the create is answered: so the time
+    /// between the two is short, whatever the queue.
+    ///
+    /// # Errors
+    /// Never in practice: the semaphore is not closed.
+    pub async fn turn(&self) -> Result<Turn, Error> {
+        let permit = Arc::clone(&self.creates).acquire_owned().await;
+        let permit = permit.map_err(|_| Error::Setup("the client is closed".into()))?;
+        Ok(Turn { _permit: permit, claimed: Instant::now() })
+    }
+
+    /// Creates a target. Sent once, and only within one time-out of the claim: a later one could meet the settlement
+    /// of its own claim by another replica.
+    ///
+    /// # Errors
+    /// See [`Error::may_have_committed`] before anything is concluded from an error.
+    pub async fn create(&self, turn: Turn, config: &TargetConfig) -> Result<Created, Error> {
+        let limit = turn.claimed + self.timeout();
+        let answer = self.call_before(Op::Create, &self.api.create(config), Cap::One, Some(limit)).await?;
+        readable(answer.status, self.api.created(answer.body))
+    }
+
+    /// Updates a target, on the write side. An empty change is the proof of existence.
+    ///
+    /// # Errors
+    /// [`Class::TargetGone`] if the target does not exist.
+    pub async fn update(&self, id: &TargetId, change: &Change) -> Result<Version, Error> {
+        let answer = self.call(Op::Update, &self.api.update(id, change), Cap::One).await?;
+        readable(answer.status, self.api.updated(answer.body))
+    }
+
+    /// Deletes a target; one that is already gone counts as deleted.
+    ///
+    /// # Errors
+    /// Everything else, a missing route included.
+    pub async fn delete(&self, id: &TargetId) -> Result<(), Error> {
+        match self.call(Op::Delete, &self.api.delete(id), Cap::One).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.class() == Class::TargetGone => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads a target from the read side; `None` says only that the projection does not show it.
+    ///
+    /// # Errors
+    /// Everything but the projection's "not found".
+    pub async fn get(&self, id: &TargetId) -> Result<Option<RemoteTarget>, Error> {
+        match self.call(Op::Get, &self.api.get(id), Cap::One).await {
+            Ok(answer) => readable(answer.status, self.api.got(answer.body)).map(Some),
+            Err(Error::Api(error)) if error.id.as_deref() == Some(NOT_PROJECTED) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Looks a name up on the read side, without regard to case.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn find(&self, name: &TargetName) -> Result<Option<RemoteTarget>, Error> {
+        let answer = self.call(Op::List, &self.api.list(&Select::Named(name.clone())), Cap::Page).await?;
+        let rows = readable(answer.status, self.api.listed(answer.body))?;
+        Ok(rows.into_iter().find(|row| name.same_as(&row.name)))
+    }
+
+    /// Reads the event store. Pages until the end for [`EventQuery::Since`].
+    ///
+    /// # Errors
+    /// [`Reason::PermissionDenied`] where the credential may not read events.
+    pub async fn events(&self, query: &EventQuery) -> Result<Vec<TargetEvent>, Error> {
+        let mut all: Vec<TargetEvent> = Vec::new();
+        let mut query = query.clone();
+        loop {
+            let answer = self.call(Op::Events, &events::search(&query), Cap::Page).await?;
+            let page = readable(answer.status, events::found(answer.body))?;
+            let full = page.len() >= PAGE;
+            let last = page.last().map(|event| event.date);
+            all.extend(page);
+            match (full, last) {
+                // One microsecond back: two events may carry the same date, and doubles do no harm.
+                (true, Some(date)) => {
+                    query = EventQuery::Since(date.checked_sub(jiff::SignedDuration::from_micros(1)).unwrap_or(date));
+                }
+                _ => return Ok(all),
+            }
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! What can go wrong between us and ZITADEL, what it means, and what to call it.
+//!
+//! One enum; [`Error::class`] says what to do, [`Error::reason`] is the label, [`Error::advice`] is the stable
+//! sentence for the condition, and `Display` the detailed text for Events and logs. Decisions are made on status
+//! codes and on `details[].id`, never on translated text. Nothing here can hold a credential.
+
+use std::fmt;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::api::reason::Reason;
+
+/// A failed call.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Error {
+    /// The credential could not be read; nothing was sent.
+    #[error("{0}")]
+    Credential(String),
+    /// The client could not be set up (CA bundle unreadable or no certificate); nothing was sent.
+    #[error("{0}")]
+    Setup(String),
+    /// No connection: refused, no such host, TLS handshake failed. Nothing was sent.
+    #[error("cannot connect: {0}")]
+    Connect(String),
+    /// The request may have been sent and no answer came.
+    #[error("no answer: {0}")]
+    NoAnswer(String),
+    /// An answer that is not ZITADEL's: HTML, truncated, too large, or a field missing.
+    #[error("unreadable answer (HTTP {status}): {what}")]
+    Unreadable {
+        /// HTTP status.
+        status: u16,
+        /// What was wrong with it.
+        what: String,
+    },
+    /// ZITADEL's own error.
+    #[error("{0}")]
+    Api(ApiError),
+}
+
+/// An error body of ZITADEL (gRPC status as JSON).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiError {
+    /// HTTP status.
+    pub status: u16,
+    /// gRPC code.
+    pub code: i64,
+    /// Text, in whatever language the server chose.
+    pub message: String,
+    /// The stable identifier, `details[].id`; absent for validation, routing and instance errors.
+    pub id: Option<String>,
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ZITADEL answered HTTP {}, code {}: {}", self.status, self.code, self.message)?;
+        match &self.id {
+            Some(id) if !self.message.contains(id.as_str()) => write!(f, " ({id})"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What to do about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// Try again with back-off; nobody needs to act.
+    Transient,
+    /// Only a change of the object helps; look again this often all the same.
+    Person(Duration),
+    /// The write side says that the target does not exist.
+    TargetGone,
+}
+
+/// Ids with which ZITADEL's write side says "no such target" (update; delete on v3alpha).
+const TARGET_GONE: [&str; 2] = ["COMMAND-xj14f2cccn", "COMMAND-k4s7ucu0ax"];
+/// Id with which the read side says so, which proves nothing: projections lag.
+pub(super) const NOT_PROJECTED: &str = "QUERY-hj5oaniyrz";
+/// Endpoint refused by the deny list, or unresolvable (v4.11.1 and later): at create and at update.
+const DENIED_URL: [&str; 2] = ["COMMAND-NcJUKo", "COMMAND-jKbbu2"];
+const FEATURE_OFF: &str = "ACTION-8o6pvqfjhs";
+/// The answer of v2.53 to v2.59 to an expired token: 403 where others say 401.
+const EXPIRED_403: &str = "QUERY-SAF3rf";
+/// The 404 of a caller without any role, in place of 403.
+const NO_MEMBERSHIP: &str = "AUTHZ-cdgFk";
+/// The generic unique-constraint violation.
+const UNIQUE: &str = "V3-DKcYh";
+
+const HOUR: Duration = Duration::from_hours(1);
+const NAME_RETRY: Duration = Duration::from_mins(5);
+
+impl Error {
+    /// What to do.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        match self.reason() {
+            Reason::InvalidSpec => Class::Person(HOUR),
+            Reason::NameTaken => Class::Person(NAME_RETRY),
+            Reason::ExternallyDeleted => Class::TargetGone,
+            _ => Class::Transient,
+        }
+    }
+
+    /// The label.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Credential(_) => Reason::CredentialsUnavailable,
+            Self::Setup(_) | Self::Connect(_) | Self::NoAnswer(_) => Reason::ZitadelUnavailable,
+            Self::Unreadable { status, .. } => match status {
+                429 => Reason::RateLimited,
+                _ => Reason::ZitadelUnavailable,
+            },
+            Self::Api(error) => error.reason(),
+        }
+    }
+
+    /// Whether a write that ended so may still have been carried out: then it must be settled, not repeated.
+    #[must_use]
+    pub fn may_have_committed(&self) -> bool {
+        match self {
+            Self::Credential(_) | Self::Setup(_) | Self::Connect(_) => false,
+            Self::NoAnswer(_) | Self::Unreadable { .. } => true,
+            Self::Api(error) => error.status >= 500,
+        }
+    }
+
+    /// Whether it speaks of the connection as a whole rather than of one target: such an error makes the next pass
+    /// verify the connection before it does anything else.
+    #[must_use]
+    pub fn concerns_connection(&self) -> bool {
+        !matches!(
+            self.reason(),
+            Reason::InvalidSpec | Reason::NameTaken | Reason::EndpointDenied | Reason::ExternallyDeleted
+        )
+    }
+
+    /// What the user should know and do. Stable for the same cause: no times, counts or request ids.
+    #[must_use]
+    pub fn advice(&self) -> String {
+        match self {
+            Self::Credential(what) | Self::Setup(what) => return what.clone(),
+            Self::Api(error) if error.reason() == Reason::InvalidSpec => {
+                return format!("ZITADEL refuses the values of spec: {}", shorten(&error.message));
+            }
+            Self::Api(error) if error.is_unknown_instance() => {
+                return "ZITADEL does not know the host that requests are addressed to: set the connection's host to \
+                        the instance's external domain (or its database is down)"
+                    .to_owned();
+            }
+            _ => {}
+        }
+        let text = match self.reason() {
+            Reason::EndpointDenied => {
+                "ZITADEL refuses the endpoint's address: it is on the server's deny list (Executions.DenyList, \
+                 HTTPClient.DenyList) or its host name does not resolve from where ZITADEL runs"
+            }
+            Reason::ActionsDisabled => {
+                "the feature 'actions' is off in this ZITADEL instance: enable it with PUT /v2beta/features/instance \
+                 {\"actions\":true}"
+            }
+            Reason::AuthenticationFailed => {
+                "ZITADEL refuses the credential: it is wrong, expired or revoked; replace the token, it is picked up \
+                 without a restart"
+            }
+            Reason::PermissionDenied => {
+                "the service account may not manage targets: give it the role IAM_OWNER in the instance"
+            }
+            Reason::RateLimited => "ZITADEL, or a proxy before it, limits the rate of calls; trying again",
+            Reason::ApiUnsupported => {
+                "the server does not serve the configured generation of the Actions API: check the connection's api \
+                 and url"
+            }
+            Reason::NameTaken => {
+                "another target in this ZITADEL instance has this name (upper and lower case do not count): choose \
+                 another spec.name, or delete the other target"
+            }
+            _ => "ZITADEL does not answer properly; trying again",
+        };
+        text.to_owned()
+    }
+}
+
+impl ApiError {
+    fn is(&self, ids: &[&str]) -> bool {
+        self.id.as_deref().is_some_and(|id| ids.contains(&id))
+    }
+
+    fn is_unknown_instance(&self) -> bool {
+        // Raised before any localisation, so the text is stable; there is no id (zitadel-api, section 4).
+        self.status == 404 && self.id.is_none() && self.message.starts_with("unable to set instance")
+    }
+
+    fn reason(&self) -> Reason {
+        if self.is(&TARGET_GONE) {
+            return Reason::ExternallyDeleted;
+        }
+        match self.status {
+            400 if self.is(&DENIED_URL) => Reason::EndpointDenied,
+            400 if self.is(&[FEATURE_OFF]) => Reason::ActionsDisabled,
+            // Code 9 is a precondition of the server's state (an execution that failed, say), 3 our own values.
+            400 if self.code == 9 => Reason::ZitadelUnavailable,
+            400 => Reason::InvalidSpec,
+            401 => Reason::AuthenticationFailed,
+            403 if self.is(&[EXPIRED_403]) => Reason::AuthenticationFailed,
+            403 => Reason::PermissionDenied,
+            404 if self.is(&[NO_MEMBERSHIP]) => Reason::PermissionDenied,
+            404 if self.is(&[NOT_PROJECTED]) => Reason::NotProjected,
+            404 if self.is_unknown_instance() => Reason::ZitadelUnavailable,
+            404 | 405 | 501 if self.id.is_none() => Reason::ApiUnsupported,
+            409 if self.is(&[UNIQUE]) => Reason::NameTaken,
+            429 => Reason::RateLimited,
+            _ => Reason::ZitadelUnavailable,
+        }
+    }
+}
+
+/// Remote text, cut at 300 characters and freed of control characters: it ends up in conditions and logs.
+fn shorten(text: &str) -> String {
+    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    match clean.char_indices().nth(300) {
+        Some((end, _)) => format!("{}...", &clean[..end]),
+        None => clean,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    fn api(status: u16, code: i64, id: Option<&str>, message: &str) -> Error {
+        Error::Api(ApiError { status, code, message: message.into(), id: id.map(Into::into) })
+    }
+
+    #[rstest]
+    #[case(400, 3, None, "invalid CreateTargetRequest.Name", Reason::InvalidSpec)]
+    #[case(400, 3, Some("COMMAND-39f35d8uri"), "x", Reason::InvalidSpec)]
+    #[case(400, 3, Some("COMMAND-NcJUKo"), "x", Reason::EndpointDenied)]
+    #[case(400, 3, Some("COMMAND-jKbbu2"), "x", Reason::EndpointDenied)]
+    #[case(400, 9, Some("ACTION-8o6pvqfjhs"), "x", Reason::ActionsDisabled)]
+    #[case(400, 9, Some("EXEC-dra6yamk98"), "x", Reason::ZitadelUnavailable)]
+    #[case(401, 16, Some("AUTH-7fs1e"), "x", Reason::AuthenticationFailed)]
+    #[case(403, 7, Some("QUERY-SAF3rf"), "x", Reason::AuthenticationFailed)]
+    #[case(403, 7, Some("AUTH-5mWD2"), "x", Reason::PermissionDenied)]
+    #[case(404, 5, Some("AUTHZ-cdgFk"), "x", Reason::PermissionDenied)]
+    #[case(404, 5, Some("COMMAND-xj14f2cccn"), "x", Reason::ExternallyDeleted)]
+    #[case(404, 5, Some("QUERY-hj5oaniyrz"), "x", Reason::NotProjected)]
+    #[case(404, 5, None, "Not Found", Reason::ApiUnsupported)]
+    #[case(404, 5, None, "unable to set instance using origin x", Reason::ZitadelUnavailable)]
+    #[case(409, 6, Some("V3-DKcYh"), "x", Reason::NameTaken)]
+    #[case(429, 8, Some("QUOTA-vjAy8"), "x", Reason::RateLimited)]
+    #[case(500, 13, None, "x", Reason::ZitadelUnavailable)]
+    #[case(503, 14, None, "x", Reason::ZitadelUnavailable)]
+    fn reasons(
+        #[case] status: u16,
+        #[case] code: i64,
+        #[case] id: Option<&str>,
+        #[case] message: &str,
+        #[case] reason: Reason,
+    ) {
+        assert_eq!(api(status, code, id, message).reason(), reason);
+    }
+
+    #[test]
+    fn only_answers_that_prove_it_exclude_a_commit() {
+        assert!(!Error::Connect("refused".into()).may_have_committed());
+        assert!(!api(409, 6, Some("V3-DKcYh"), "x").may_have_committed());
+        assert!(api(503, 14, None, "x").may_have_committed());
+        assert!(Error::NoAnswer("timed out".into()).may_have_committed());
+        assert!(Error::Unreadable { status: 201, what: "cut".into() }.may_have_committed());
+    }
+
+    #[test]
+    fn remote_text_is_cut_and_cleaned() {
+        let text = shorten(&format!("a\nb{}", "ü".repeat(500)));
+        assert!(text.starts_with("a b") && text.ends_with("...") && text.chars().count() == 303);
+    }
+}

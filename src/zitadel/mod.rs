@@ -1,0 +1,158 @@
+//! The REST client of ZITADEL's Actions API, in the generations that servers speak.
+//!
+//! Domain types here, wire shapes in one file per generation, and one path to the network ([`transport`]). No
+//! Kubernetes types, no decisions: what an answer means for an object is said in `plan`. May import `api::names`
+//! and `api::reason` only.
+
+pub mod auth;
+pub mod client;
+pub mod error;
+pub mod events;
+pub mod generation;
+pub mod transport;
+mod v2;
+mod v3alpha;
+mod wire;
+
+use jiff::Timestamp;
+
+pub use crate::api::names::{Endpoint, TargetId, TargetName, Timeout};
+pub use client::Client;
+pub use error::{Class, Error};
+pub use events::{Added, EventQuery};
+pub use generation::Api;
+
+use std::time::Duration;
+
+/// What ZITADEL does with the answer of the endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// `restWebhook`: waits, looks at the status.
+    Webhook(OnError),
+    /// `restCall`: waits, uses the body.
+    Call(OnError),
+    /// `restAsync`: does not wait.
+    Async,
+}
+
+/// `interruptOnError`: what a failed call does to the request that caused it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OnError {
+    /// The request goes on.
+    Continue,
+    /// The request fails.
+    Interrupt,
+}
+
+impl Kind {
+    /// What a failed call does; a call that nobody waits for interrupts nothing.
+    #[must_use]
+    pub const fn on_error(self) -> OnError {
+        match self {
+            Self::Webhook(on_error) | Self::Call(on_error) => on_error,
+            Self::Async => OnError::Continue,
+        }
+    }
+
+    /// The same kind with another `interruptOnError`.
+    #[must_use]
+    pub const fn with(self, on_error: OnError) -> Self {
+        match self {
+            Self::Webhook(_) => Self::Webhook(on_error),
+            Self::Call(_) => Self::Call(on_error),
+            Self::Async => Self::Async,
+        }
+    }
+}
+
+/// The settings of a target, as a spec asks for them: every value is within the limits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetConfig {
+    /// Name, unique in the instance.
+    pub name: TargetName,
+    /// What is done with the answer.
+    pub kind: Kind,
+    /// How long to wait for it.
+    pub timeout: Timeout,
+    /// Where to call.
+    pub endpoint: Endpoint,
+}
+
+/// A partial update: only what is set is sent, in every generation. Empty, it is the strongly consistent proof of
+/// existence: it writes no event and answers 404 only when the target is gone (measured on v2.58.7 and v4.13.1).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Change {
+    /// New name.
+    pub name: Option<TargetName>,
+    /// New kind; always sent with its `interruptOnError`.
+    pub kind: Option<Kind>,
+    /// New timeout.
+    pub timeout: Option<Timeout>,
+    /// New endpoint.
+    pub endpoint: Option<Endpoint>,
+}
+
+/// How new a state is. v3alpha counts, later generations only date.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Version {
+    /// Events of the target so far.
+    pub sequence: Option<u64>,
+    /// Date of the newest one.
+    pub changed: Option<Timestamp>,
+}
+
+impl Version {
+    /// Whether this state is certainly older than `other`.
+    #[must_use]
+    pub fn is_before(&self, other: &Self) -> bool {
+        match (self.sequence, other.sequence) {
+            (Some(mine), Some(theirs)) => mine < theirs,
+            _ => matches!((self.changed, other.changed), (Some(mine), Some(theirs)) if mine < theirs),
+        }
+    }
+}
+
+/// The answer to a create.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Created {
+    /// Id that ZITADEL assigned.
+    pub id: TargetId,
+    /// State after the create.
+    pub version: Version,
+    /// When it was created.
+    pub created: Option<Timestamp>,
+    /// Id of the instance (v3alpha only).
+    pub owner: Option<String>,
+}
+
+/// A target as ZITADEL's read side shows it. Values are not checked: somebody else may have written them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteTarget {
+    /// Id.
+    pub id: TargetId,
+    /// Name.
+    pub name: String,
+    /// Kind; `None` for one that this version does not know.
+    pub kind: Option<Kind>,
+    /// Timeout; zero if the server shows none.
+    pub timeout: Duration,
+    /// Endpoint.
+    pub endpoint: String,
+    /// How new this view is.
+    pub version: Version,
+    /// When the target was created (absent on v3alpha).
+    pub created: Option<Timestamp>,
+    /// Id of the instance (v3alpha only).
+    pub owner: Option<String>,
+}
+
+/// Who we are, as the server sees us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Id of the instance, where the credential may read it.
+    pub instance: Option<String>,
+    /// Id of our own user, where it could be read; events carry it as their editor.
+    pub user: Option<String>,
+    /// Version text of the server, where the credential may read it.
+    pub server_version: Option<String>,
+}

@@ -1,0 +1,223 @@
+//! The one path to the network: deadline, rate, body cap, redaction.
+//!
+//! Sends a request once. Repeating is never this layer's business: a repeated create could make a second target,
+//! and everything else is repeated by the next pass. No redirects, no proxy from the environment, HTTP/1.1 only (so
+//! that the Host header can be set), and the token goes to the configured origin alone.
+
+use std::error::Error as _;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use http::header::{ACCEPT, AUTHORIZATION, HOST};
+use http::{HeaderValue, StatusCode};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use tokio::sync::RwLock;
+use url::Url;
+
+use super::Error;
+use super::auth::{TokenFile, bearer};
+use super::error::ApiError;
+use super::generation::Request;
+
+/// Largest answer that is read, in bytes. Lists and event pages need a larger one (1000 rows are about 350 KB).
+const BODY_CAP: usize = 1 << 20;
+const PAGE_CAP: usize = 16 << 20;
+/// Requests a second and in a burst; ZITADEL Cloud bans an address for a minute above 50 a second.
+const RATE: NonZeroU32 = NonZeroU32::new(20).expect("20 is not zero");
+const BURST: NonZeroU32 = NonZeroU32::new(40).expect("40 is not zero");
+
+/// Where and how requests go.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Origin that requests are sent to.
+    pub url: Url,
+    /// The instance's external domain, when `url` is an in-cluster address.
+    pub host: Option<HeaderValue>,
+    /// PEM bundle that replaces the system's certificate authorities.
+    pub ca_file: Option<PathBuf>,
+    /// The credential.
+    pub token: TokenFile,
+    /// Longest time for one call, connection included.
+    pub timeout: Duration,
+}
+
+/// Sends requests to one origin.
+#[derive(Debug)]
+pub(super) struct Transport {
+    settings: Settings,
+    client: RwLock<Option<reqwest::Client>>,
+    limiter: DefaultDirectRateLimiter,
+    skew: std::sync::Mutex<SignedDuration>,
+}
+
+/// A successful answer.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub status: u16,
+    pub body: Value,
+}
+
+/// How large an answer may be.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Cap {
+    One,
+    Page,
+}
+
+impl Transport {
+    pub(super) fn new(settings: Settings) -> Self {
+        let limiter = RateLimiter::direct(Quota::per_second(RATE).allow_burst(BURST));
+        Self { settings, client: RwLock::new(None), limiter, skew: std::sync::Mutex::new(SignedDuration::ZERO) }
+    }
+
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Builds the HTTP client anew, so that a replaced CA file takes effect.
+    pub(super) async fn reset(&self) -> Result<(), Error> {
+        let fresh = self.build().await?;
+        *self.client.write().await = Some(fresh);
+        Ok(())
+    }
+
+    async fn build(&self) -> Result<reqwest::Client, Error> {
+        let mut builder = reqwest::Client::builder()
+            .http1_only()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .connect_timeout(Duration::from_secs(5).min(self.settings.timeout))
+            .timeout(self.settings.timeout)
+            .user_agent(concat!("zitadel-actions-operator/", env!("CARGO_PKG_VERSION")));
+        if let Some(path) = &self.settings.ca_file {
+            let shown = path.display();
+            let pem = tokio::fs::read(path)
+                .await
+                .map_err(|error| Error::Setup(format!("the CA file {shown} cannot be read: {}", error.kind())))?;
+            let certificates = reqwest::Certificate::from_pem_bundle(&pem)
+                .map_err(|_| Error::Setup(format!("the CA file {shown} holds no PEM certificates")))?;
+            if certificates.is_empty() {
+                return Err(Error::Setup(format!("the CA file {shown} holds no PEM certificates")));
+            }
+            builder = builder.tls_certs_only(certificates);
+        }
+        builder.build().map_err(|error| Error::Setup(format!("the HTTP client cannot be set up: {}", causes(&error))))
+    }
+
+    async fn client(&self) -> Result<reqwest::Client, Error> {
+        if let Some(client) = self.client.read().await.as_ref() {
+            return Ok(client.clone());
+        }
+        self.reset().await?;
+        let client = self.client.read().await.clone();
+        client.ok_or_else(|| Error::Setup("the HTTP client is being replaced".into()))
+    }
+
+    /// Sends a request once and reads its answer. After `not_after` it is not sent any more.
+    pub(super) async fn send(&self, request: &Request, cap: Cap, not_after: Option<Instant>) -> Result<Answer, Error> {
+        let client = self.client().await?;
+        let token = self.settings.token.token().await?;
+        self.limiter.until_ready().await;
+        if not_after.is_some_and(|limit| Instant::now() > limit) {
+            return Err(Error::Connect("not sent: it had to wait too long for its turn".into()));
+        }
+        let mut call = client
+            .request(request.method.clone(), self.target(&request.path))
+            .header(AUTHORIZATION, bearer(&token))
+            .header(ACCEPT, HeaderValue::from_static("application/json"));
+        if let Some(host) = &self.settings.host {
+            call = call.header(HOST, host).header("x-zitadel-instance-host", host);
+        }
+        if let Some(body) = &request.body {
+            call = call.json(body);
+        }
+        let answer = call.send().await.map_err(|error| failed(&error))?;
+        self.note_date(&answer);
+        read(answer, cap).await
+    }
+
+    fn target(&self, path: &str) -> Url {
+        let mut url = self.settings.url.clone();
+        // Paths are built from constants and typed ids, and the base has been checked to be a plain origin.
+        url.set_path(path);
+        url
+    }
+
+    fn note_date(&self, answer: &reqwest::Response) {
+        let date = answer.headers().get(http::header::DATE).and_then(|value| value.to_str().ok());
+        let Some(server) = date.and_then(|text| jiff::fmt::rfc2822::parse(text).ok()) else { return };
+        let skew = server.timestamp().duration_since(Timestamp::now());
+        *self.skew.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = skew;
+    }
+
+    /// Now, in the server's clock as of its last answer; at most a second and one round trip early, never late.
+    pub(super) fn server_now(&self) -> Timestamp {
+        let skew = *self.skew.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        Timestamp::now().checked_add(skew).unwrap_or_else(|_| Timestamp::now())
+    }
+}
+
+async fn read(mut answer: reqwest::Response, cap: Cap) -> Result<Answer, Error> {
+    let status = answer.status();
+    let code = status.as_u16();
+    let limit = match cap {
+        Cap::One => BODY_CAP,
+        Cap::Page => PAGE_CAP,
+    };
+    let mut bytes = Vec::new();
+    loop {
+        match answer.chunk().await {
+            Ok(Some(chunk)) if bytes.len() + chunk.len() > limit => {
+                return Err(Error::Unreadable { status: code, what: format!("longer than {limit} bytes") });
+            }
+            Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
+            Ok(None) => break,
+            Err(error) => return Err(Error::NoAnswer(format!("HTTP {code}, body cut off: {}", causes(&error)))),
+        }
+    }
+    let body: Option<Value> = serde_json::from_slice(&bytes).ok();
+    match body {
+        Some(body) if status.is_success() => Ok(Answer { status: code, body }),
+        Some(body) => Err(refused(status, &body)),
+        None => Err(Error::Unreadable { status: code, what: "the body is not JSON".into() }),
+    }
+}
+
+/// A non-2xx answer in JSON: ZITADEL's own if it has the shape of a gRPC status.
+fn refused(status: StatusCode, body: &Value) -> Error {
+    let status = status.as_u16();
+    let (Some(code), Some(message)) = (body["code"].as_i64(), body["message"].as_str()) else {
+        return Error::Unreadable { status, what: "not an error of ZITADEL".into() };
+    };
+    let ids = body["details"].as_array().into_iter().flatten();
+    let id = ids.filter_map(|detail| detail["id"].as_str()).find(|id| !id.is_empty()).map(str::to_owned);
+    Error::Api(ApiError { status, code, message: message.to_owned(), id })
+}
+
+fn failed(error: &reqwest::Error) -> Error {
+    if error.is_connect() || error.is_builder() {
+        Error::Connect(causes(error))
+    } else if error.is_timeout() {
+        Error::NoAnswer("timed out".into())
+    } else {
+        Error::NoAnswer(causes(error))
+    }
+}
+
+/// The chain of causes without the URL, which may carry user information.
+fn causes(error: &reqwest::Error) -> String {
+    let mut text = String::new();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        if !text.is_empty() {
+            text.push_str(": ");
+        }
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    if text.is_empty() { "request failed".to_owned() } else { text }
+}

@@ -1,0 +1,111 @@
+//! `/v3alpha`: ZITADEL v2.52.0 to v2.58.7, the generation of the original create call.
+//!
+//! Recorded on v2.58.7: create answers 201 with `id` and `details`, update is a PUT and partial, reads name the id
+//! `targetId`, delete of a missing target is 404. Nothing carries a creation date.
+
+use http::Method;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::generation::{Request, Select};
+use super::wire::{ConfigOut, change_body, config_body, parse, target_id};
+use super::{Change, Created, RemoteTarget, TargetConfig, TargetId, Version};
+
+const TARGETS: &str = "/v3alpha/targets";
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Details {
+    sequence: Option<String>,
+    change_date: Option<Timestamp>,
+    resource_owner: Option<String>,
+}
+
+impl Details {
+    fn version(&self) -> Version {
+        Version { sequence: self.sequence.as_ref().and_then(|text| text.parse().ok()), changed: self.change_date }
+    }
+}
+
+pub(super) fn create(config: &TargetConfig) -> Request {
+    Request { method: Method::POST, path: TARGETS.into(), body: Some(config_body(config)) }
+}
+
+pub(super) fn created(body: Value) -> Result<Created, String> {
+    #[derive(Deserialize)]
+    struct Out {
+        id: String,
+        details: Details,
+    }
+    let out: Out = parse(body)?;
+    Ok(Created {
+        id: target_id(&out.id)?,
+        version: out.details.version(),
+        // The first event is the creation.
+        created: out.details.change_date,
+        owner: out.details.resource_owner,
+    })
+}
+
+pub(super) fn update(id: &TargetId, change: &Change) -> Request {
+    Request { method: Method::PUT, path: format!("{TARGETS}/{id}"), body: Some(change_body(change)) }
+}
+
+pub(super) fn updated(body: Value) -> Result<Version, String> {
+    #[derive(Deserialize)]
+    struct Out {
+        details: Details,
+    }
+    Ok(parse::<Out>(body)?.details.version())
+}
+
+pub(super) fn delete(id: &TargetId) -> Request {
+    Request { method: Method::DELETE, path: format!("{TARGETS}/{id}"), body: None }
+}
+
+pub(super) fn get(id: &TargetId) -> Request {
+    Request { method: Method::GET, path: format!("{TARGETS}/{id}"), body: None }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TargetOut {
+    target_id: String,
+    details: Details,
+    #[serde(flatten)]
+    config: ConfigOut,
+}
+
+impl TargetOut {
+    fn into_target(self) -> Result<RemoteTarget, String> {
+        let version = self.details.version();
+        Ok(self.config.into_target(target_id(&self.target_id)?, version, None, self.details.resource_owner))
+    }
+}
+
+pub(super) fn got(body: Value) -> Result<RemoteTarget, String> {
+    #[derive(Deserialize)]
+    struct Out {
+        target: TargetOut,
+    }
+    parse::<Out>(body)?.target.into_target()
+}
+
+pub(super) fn list(select: &Select) -> Request {
+    let body = match select {
+        Select::First => json!({"query": {"limit": 1}}),
+        Select::Named(name) => json!({"queries": [{"targetNameQuery": {
+            "targetName": name.as_str(), "method": "TEXT_QUERY_METHOD_EQUALS_IGNORE_CASE"}}]}),
+    };
+    Request { method: Method::POST, path: format!("{TARGETS}/search"), body: Some(body) }
+}
+
+pub(super) fn listed(body: Value) -> Result<Vec<RemoteTarget>, String> {
+    #[derive(Deserialize)]
+    struct Out {
+        #[serde(default)]
+        result: Vec<TargetOut>,
+    }
+    parse::<Out>(body)?.result.into_iter().map(TargetOut::into_target).collect()
+}

@@ -1,0 +1,192 @@
+//! The operator dies, or its messages do: exactly one remote target all the same, and its id in status.
+
+use kube::api::ListParams;
+use serde_json::json;
+use zitadel_stand_in::{Effect, EventKind, Op, Times};
+
+use crate::world::{GENERATIONS, Setup, World, id, log, webhook};
+
+/// kill -9 between the remote create and the status write.
+#[tokio::test]
+async fn killed_between_create_and_status() {
+    for generation in GENERATIONS {
+        let world = World::new(generation).await;
+        let held = world.zitadel.fault(Op::Create, Effect::HoldReply, Times::ONCE);
+        world.create("hook", webhook()).await;
+        world.until("the create is committed remotely", || async { world.count(EventKind::Added) == 1 }).await;
+        world.kill(&world.operator()).await;
+        held.clear();
+        let target = world.get("hook").await;
+        assert_eq!(target.status.unwrap().id, None, "the answer never reached the status");
+
+        world.start_operator(&[]).await;
+        let target = world.ready("hook").await;
+        assert_eq!(world.count(EventKind::Added), 1, "{}", world.zitadel.dump());
+        assert_eq!(world.zitadel.targets()[0].id, id(&target));
+        assert!(world.note("Recovered").await.contains(&id(&target)));
+        world.assert_rests("hook").await;
+        world.finish().await;
+    }
+}
+
+/// Deleted while dead: what the lost create made is found and deleted.
+#[tokio::test]
+async fn killed_between_create_and_status_then_deleted() {
+    for generation in GENERATIONS {
+        let world = World::new(generation).await;
+        let held = world.zitadel.fault(Op::Create, Effect::HoldReply, Times::ONCE);
+        world.create("hook", webhook()).await;
+        world.until("the create is committed remotely", || async { world.count(EventKind::Added) == 1 }).await;
+        world.kill(&world.operator()).await;
+        held.clear();
+        world.delete("hook").await;
+        world.start_operator(&[]).await;
+        world.gone("hook").await;
+        assert!(world.zitadel.targets().is_empty(), "{}", world.zitadel.dump());
+        world.finish().await;
+    }
+}
+
+/// Renamed while dead: the old claim is settled first, then the target is renamed.
+#[tokio::test]
+async fn killed_between_create_and_status_then_renamed() {
+    for generation in GENERATIONS {
+        let world = World::new(generation).await;
+        let held = world.zitadel.fault(Op::Create, Effect::HoldReply, Times::ONCE);
+        world.create("hook", webhook()).await;
+        world.until("the create is committed remotely", || async { world.count(EventKind::Added) == 1 }).await;
+        world.kill(&world.operator()).await;
+        held.clear();
+        world.edit("hook", json!({"name": "other"})).await;
+        world.start_operator(&[]).await;
+        world.ready("hook").await;
+        assert_eq!(world.count(EventKind::Added), 1, "{}", world.zitadel.dump());
+        assert_eq!(world.zitadel.targets()[0].name, "other");
+        world.finish().await;
+    }
+}
+
+/// The commit happens and the answer does not arrive, in every way a network knows.
+#[tokio::test]
+async fn a_lost_answer_makes_no_second_target() {
+    for generation in GENERATIONS {
+        for effect in [Effect::LoseReply, Effect::HtmlAfterCommit, Effect::Truncated, Effect::HoldReply] {
+            let world = World::new(generation).await;
+            world.zitadel.fault(Op::Create, effect.clone(), Times::ONCE);
+            world.create("hook", webhook()).await;
+            let target = world.ready("hook").await;
+            assert_eq!(world.count(EventKind::Added), 1, "{effect:?}\n{}", world.zitadel.dump());
+            assert_eq!(world.calls(Op::Create), 1, "{effect:?}");
+            assert_eq!(world.zitadel.targets()[0].id, id(&target));
+            world.finish().await;
+        }
+    }
+}
+
+/// The commit happens after the client has given up.
+#[tokio::test]
+async fn a_late_commit_makes_no_second_target() {
+    for generation in GENERATIONS {
+        let world = World::new(generation).await;
+        world.zitadel.fault(Op::Create, Effect::CommitLate(std::time::Duration::from_secs(6)), Times::ONCE);
+        world.create("hook", webhook()).await;
+        world.reason("hook", "CreateOutcomeUnknown").await;
+        let target = world.ready("hook").await;
+        assert_eq!(world.count(EventKind::Added), 1, "{}", world.zitadel.dump());
+        assert_eq!(world.calls(Op::Create), 1);
+        assert_eq!(world.zitadel.targets()[0].id, id(&target));
+        world.finish().await;
+    }
+}
+
+/// The request never arrives: after the time in which it still could, it is sent again.
+#[tokio::test]
+async fn a_lost_request_is_repeated_when_it_is_certainly_dead() {
+    let world = World::new(zitadel_stand_in::Generation::V2).await;
+    world.zitadel.fault(Op::Create, Effect::Reset, Times::ONCE);
+    world.create("hook", webhook()).await;
+    world.reason("hook", "CreateOutcomeUnknown").await;
+    world.ready("hook").await;
+    let creates: Vec<_> = world.zitadel.calls().into_iter().filter(|call| call.op == Some(Op::Create)).collect();
+    assert_eq!(creates.len(), 2);
+    // Twice the client's time-out of 2 s, and 15 s for the server.
+    assert!((creates[1].at - creates[0].at).as_secs() >= 19, "{creates:?}");
+    assert_eq!(world.count(EventKind::Added), 1);
+    world.finish().await;
+}
+
+/// SIGTERM while a create is in flight: it is answered and committed before the process ends.
+#[tokio::test]
+async fn a_graceful_stop_commits_the_create_in_flight() {
+    for generation in GENERATIONS {
+        let world = World::with(Setup::new(generation).flag("--zitadel-timeout", "10")).await;
+        let held = world.zitadel.fault(Op::Create, Effect::HoldReply, Times::ONCE);
+        world.create("hook", webhook()).await;
+        world.until("the create is committed remotely", || async { world.count(EventKind::Added) == 1 }).await;
+        let operator = world.operator();
+        devkit_terminate(&operator);
+        world.until("the operator is stopping", || async { log(&operator).contains("stopping") }).await;
+        held.release();
+        let name = operator.clone();
+        let code = world
+            .until_some("the operator ends", || async { crate::cluster::plane().supervisor().exit_code(&name) })
+            .await;
+        assert_eq!(code, 0, "{}", log(&operator));
+        let target = world.get("hook").await;
+        assert_eq!(id(&target), world.zitadel.targets()[0].id, "committed before the end");
+        world.start_operator(&[]).await;
+        world.ready("hook").await;
+        assert_eq!(world.count(EventKind::Added), 1);
+        world.finish().await;
+    }
+}
+
+fn devkit_terminate(operator: &str) {
+    crate::cluster::plane().supervisor().signal(operator, devkit::supervisor::Signal::Terminate).unwrap();
+}
+
+/// A restart finds everything as it was: reads only.
+#[tokio::test]
+async fn a_restart_writes_nothing() {
+    for generation in GENERATIONS {
+        let world = World::new(generation).await;
+        for index in 0..5 {
+            world.create(&format!("hook-{index}"), webhook()).await;
+        }
+        for index in 0..5 {
+            world.ready(&format!("hook-{index}")).await;
+        }
+        let before: Vec<_> = world.targets().list(&ListParams::default()).await.unwrap().items;
+        assert_eq!(world.terminate(&world.operator()).await, 0);
+        world.start_operator(&[]).await;
+        world.resyncs(10).await;
+        let after: Vec<_> = world.targets().list(&ListParams::default()).await.unwrap().items;
+        assert_eq!(before, after);
+        assert_eq!(world.zitadel.events().len(), 5);
+        world.finish().await;
+    }
+}
+
+/// Two operators at once, without any election: the claim alone keeps them from making two targets.
+#[tokio::test]
+async fn two_replicas_make_one_target() {
+    for generation in GENERATIONS {
+        let world = World::new(generation).await;
+        world.start_operator(&[]).await;
+        for index in 0..10 {
+            world.create(&format!("hook-{index}"), webhook()).await;
+        }
+        for index in 0..10 {
+            world.ready(&format!("hook-{index}")).await;
+        }
+        assert_eq!(world.count(EventKind::Added), 10, "{}", world.zitadel.dump());
+        for index in 0..10 {
+            world.delete(&format!("hook-{index}")).await;
+        }
+        for index in 0..10 {
+            world.gone(&format!("hook-{index}")).await;
+        }
+        assert!(world.zitadel.targets().is_empty());
+        world.finish().await;
+    }
+}

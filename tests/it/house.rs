@@ -1,0 +1,100 @@
+//! The house rules that a compiler does not check: who imports whom, how long a file may be, what the README promises.
+
+use std::path::{Path, PathBuf};
+
+use zitadel_actions_operator::api::reason::Reason;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// Each room, and what must not appear in it.
+#[test]
+fn rooms_import_in_one_direction() {
+    let rules: [(&str, &[&str]); 5] = [
+        (
+            "src/api",
+            &["crate::zitadel", "crate::plan", "crate::controller", "crate::ops", "tokio", "reqwest", "async fn"],
+        ),
+        (
+            "src/zitadel",
+            &["kube", "k8s_openapi", "crate::plan", "crate::controller", "crate::ops", "crate::api::target"],
+        ),
+        (
+            "src/plan",
+            &[
+                "crate::controller",
+                "crate::ops",
+                "tokio",
+                "kube::",
+                "reqwest",
+                "async fn",
+                "Timestamp::now",
+                "crate::zitadel::client",
+            ],
+        ),
+        ("src/ops", &["crate::plan", "crate::controller", "crate::zitadel"]),
+        ("devkit", &["zitadel_actions_operator", "crate::plan"]),
+    ];
+    for (room, forbidden) in rules {
+        for file in sources(&root().join(room)) {
+            let text = std::fs::read_to_string(&file).unwrap();
+            let code: String =
+                text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+            for word in forbidden {
+                assert!(!code.contains(word), "{} must not use {word}", file.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn files_stay_readable() {
+    for folder in ["src", "tests", "devkit"] {
+        for file in sources(&root().join(folder)) {
+            let lines = std::fs::read_to_string(&file).unwrap().lines().count();
+            assert!(lines <= 440, "{} has {lines} lines", file.display());
+        }
+    }
+}
+
+#[test]
+fn every_module_says_what_lives_there() {
+    for folder in ["src", "tests", "devkit"] {
+        for file in sources(&root().join(folder)) {
+            let text = std::fs::read_to_string(&file).unwrap();
+            assert!(text.starts_with("//!"), "{} has no module paragraph", file.display());
+        }
+    }
+}
+
+#[test]
+fn the_readme_explains_every_reason() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    for reason in Reason::ALL {
+        assert!(readme.contains(&format!("\n| `{reason}` |")), "{reason} is not in the README's table");
+    }
+}
+
+#[test]
+fn the_project_stands_alone() {
+    for folder in ["src", "tests", "devkit", "docs", "charts", ".ci"] {
+        for file in sources(&root().join(folder)) {
+            let text = std::fs::read_to_string(&file).unwrap();
+            assert!(!text.contains(&format!("../{}", "shared")), "{}", file.display());
+        }
+    }
+}

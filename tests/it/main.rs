@@ -1,0 +1,20 @@
+//! Everything that needs the real binary: against a real API server and the ZITADEL stand-in.
+//!
+//! One binary, so that one control plane serves all; a namespace, a stand-in and an operator process per test. Each
+//! test waits for conditions, never for time, and the status contract is checked on every status that appears.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a helper of a test fails as the test does")]
+#![allow(clippy::needless_pass_by_value, reason = "json!() values are built for the call")]
+#![allow(clippy::unchecked_time_subtraction, reason = "times of the call log only grow")]
+
+mod admission;
+mod arguments;
+mod cluster;
+mod crash;
+mod house;
+mod lifecycle;
+mod manners;
+mod oracle;
+mod reasons;
+mod trouble;
+mod world;

@@ -1,0 +1,168 @@
+//! Good manners in the cluster: probes, metrics, Events on transitions only, clean diffs, bystanders unharmed.
+
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use serde_json::json;
+use zitadel_stand_in::{Generation, Op};
+
+use crate::world::{Setup, World, current, is_ready, log, webhook};
+
+#[tokio::test]
+async fn probes_and_metrics_answer() {
+    let world = World::new(Generation::V2).await;
+    world.create("hook", webhook()).await;
+    world.ready("hook").await;
+    assert_eq!(world.http("/livez").await, Some((200, "ok\n".into())));
+    assert_eq!(world.http("/readyz").await, Some((200, "ok\n".into())));
+    let (status, text) = world.http("/metrics").await.unwrap();
+    assert_eq!(status, 200);
+    for line in [
+        r#"controller_runtime_reconcile_total{controller="target",result="success"}"#,
+        r#"controller_runtime_reconcile_panics_total{controller="target"} 0"#,
+        r#"zitadel_api_requests_total{op="create",code="200"} 1"#,
+        "process_resident_memory_bytes",
+    ] {
+        assert!(text.contains(line), "{line}\nnot in\n{text}");
+    }
+    assert!(text.ends_with("# EOF\n"));
+    assert!(!text.contains(&world.zitadel.token()));
+    world.finish().await;
+}
+
+/// What `kubectl diff` and Argo CD compare: the spec is the user's, byte for byte, and a second apply changes nothing.
+#[tokio::test]
+async fn a_ready_object_has_no_diff() {
+    let world = World::new(Generation::V2).await;
+    let manifest = "apiVersion: zitadel-actions.dev/v1alpha1\nkind: Target\nmetadata:\n  name: hook\nspec:\n  restWebhook: {}\n  \
+                    timeout: 0.50s\n  endpoint: https://hooks.example.com/zitadel\n";
+    let applied = world.kubectl(&["apply", "-f", "-"], manifest).await;
+    assert!(applied.ok, "{applied:?}");
+    let target = world.ready("hook").await;
+    assert_eq!(target.metadata.generation, Some(1));
+    let server_side = ["diff", "--server-side", "--force-conflicts", "--field-manager=argocd-controller", "-f", "-"];
+    for _ in 0..2 {
+        let diff = world.kubectl(&["diff", "-f", "-"], manifest).await;
+        assert!(diff.ok, "{diff:?}");
+        let diff = world.kubectl(&server_side, manifest).await;
+        assert!(diff.ok, "{diff:?}");
+        let again = world.kubectl(&["apply", "-f", "-"], manifest).await;
+        assert!(again.out.contains("unchanged"), "{again:?}");
+        world.assert_rests("hook").await;
+    }
+    let waited = world.kubectl(&["wait", "--for=condition=Ready", "target/hook", "--timeout=5s"], "").await;
+    assert!(waited.ok, "{waited:?}");
+    world.finish().await;
+}
+
+/// A retry that meets the same trouble tells nothing new.
+#[tokio::test]
+async fn events_are_told_on_transitions_only() {
+    let world = World::new(Generation::V2).await;
+    world.zitadel.external_create("hook", zitadel_stand_in::TargetEdit::default());
+    world.create("hook", webhook()).await;
+    world.reason("hook", "NameTaken").await;
+    let version = world.get("hook").await.metadata.resource_version;
+    assert_eq!(world.notes("NameTaken").await.len(), 1);
+    world.terminate(&world.operator()).await;
+    world.start_operator(&[]).await;
+    world.until("the new operator looked", || async { world.calls(Op::List) >= 3 }).await;
+    world.create("other", webhook()).await;
+    world.ready("other").await;
+    assert_eq!(world.notes("NameTaken").await.len(), 1);
+    assert_eq!(world.get("hook").await.metadata.resource_version, version, "waiting for a name writes nothing");
+    world.finish().await;
+}
+
+/// A finalizer that somebody removed comes back; other people's finalizers, labels and annotations stay.
+#[tokio::test]
+async fn metadata_of_others_is_left_alone() {
+    let world = World::new(Generation::V2).await;
+    let mut object = crate::world::object("hook", webhook());
+    object.metadata.finalizers = Some(vec!["example.com/other".into()]);
+    object.metadata.annotations = Some([("example.com/note".into(), "mine".into())].into());
+    object.metadata.labels = Some([("team".into(), "a".into())].into());
+    world.targets().create(&PostParams::default(), &object).await.unwrap();
+    let target = world.ready("hook").await;
+    let finalizers = target.metadata.finalizers.unwrap();
+    assert_eq!(finalizers, ["example.com/other", "zitadel-actions.dev/target"]);
+    assert_eq!(target.metadata.annotations.unwrap()["example.com/note"], "mine");
+    assert_eq!(target.metadata.labels.unwrap()["team"], "a");
+
+    let patch = Patch::Merge(json!({"metadata": {"finalizers": ["example.com/other"]}}));
+    world.targets().patch("hook", &PatchParams::default(), &patch).await.unwrap();
+    let held = |target: &zitadel_actions_operator::api::target::Target| {
+        target.metadata.finalizers.as_ref().is_some_and(|all| all.len() == 2)
+    };
+    world.until_target("hook", "held again", held).await;
+    world.delete("hook").await;
+    let only_other = |target: &zitadel_actions_operator::api::target::Target| {
+        target.metadata.finalizers.as_deref() == Some(&["example.com/other".to_owned()])
+    };
+    world.until_target("hook", "released by us and held by the other", only_other).await;
+    assert!(world.zitadel.targets().is_empty());
+    let patch = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    world.targets().patch("hook", &PatchParams::default(), &patch).await.unwrap();
+    world.gone("hook").await;
+    world.finish().await;
+}
+
+/// `kubectl replace` wipes annotations and finalizers; the id in status is enough.
+#[tokio::test]
+async fn replace_changes_nothing_remotely() {
+    let world = World::new(Generation::V2).await;
+    world.create("hook", webhook()).await;
+    let before = crate::world::id(&world.ready("hook").await);
+    let manifest = "apiVersion: zitadel-actions.dev/v1alpha1\nkind: Target\nmetadata:\n  name: hook\nspec:\n  restWebhook: \
+                    {interruptOnError: true}\n  timeout: 7s\n  endpoint: https://hooks.example.com/zitadel\n";
+    let replaced = world.kubectl(&["replace", "-f", "-"], manifest).await;
+    assert!(replaced.ok, "{replaced:?}");
+    let target = world.until_target("hook", "ready and held", |t| is_ready(t) && t.metadata.finalizers.is_some()).await;
+    assert_eq!(crate::world::id(&target), before);
+    assert_eq!(world.zitadel.events().len(), 2);
+    world.finish().await;
+}
+
+/// Our deletion finishes when the whole namespace goes.
+#[tokio::test]
+async fn a_deleted_namespace_deletes_its_targets() {
+    let world = World::new(Generation::V2).await;
+    world.create("hook", webhook()).await;
+    world.ready("hook").await;
+    let api: kube::Api<k8s_openapi::api::core::v1::Namespace> = kube::Api::all(world.client.clone());
+    api.delete(&world.namespace, &DeleteParams::default()).await.unwrap();
+    world.gone("hook").await;
+    world.until("the namespace is gone", || async { matches!(api.get_opt(&world.namespace).await, Ok(None)) }).await;
+    assert!(world.zitadel.targets().is_empty());
+    world.finish().await;
+}
+
+/// One object that always fails does not delay the others.
+#[tokio::test]
+async fn a_poisoned_object_harms_nobody() {
+    let world = World::with(Setup::new(Generation::V2)).await;
+    let mut poison = webhook();
+    poison["endpoint"] = json!("https://unresolvable.invalid/");
+    world.create("poison", poison).await;
+    world.reason("poison", "EndpointDenied").await;
+    for index in 0..5 {
+        let name = format!("hook-{index}");
+        world.create(&name, webhook()).await;
+        world.ready(&name).await;
+    }
+    assert!(current(&world.get("poison").await));
+    world.finish().await;
+}
+
+/// Logs for machines: every line is JSON.
+#[tokio::test]
+async fn json_logs_are_json() {
+    let world = World::with(Setup::new(Generation::V2).flag("--log-format", "json")).await;
+    world.create("hook", webhook()).await;
+    world.ready("hook").await;
+    world.terminate(&world.operator()).await;
+    let log = log(&world.operator());
+    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    assert!(lines.iter().any(|line| line["message"] == "starting"));
+    assert!(lines.iter().any(|line| line["message"] == "done" && line["span"]["resource"] == "hook"));
+    assert!(lines.iter().any(|line| line["message"] == "stopped"));
+    world.finish().await;
+}

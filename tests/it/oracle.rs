@@ -1,0 +1,158 @@
+//! The status contract (README, "Conditions"), checked on every version of every Target that a test sees: kstatus, Argo
+//! CD, Flux, Helm and `kubectl wait` all read what is checked here.
+
+use std::collections::HashMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt;
+use zitadel_actions_operator::api::reason::Reason;
+use zitadel_actions_operator::api::target::Target;
+
+/// Remembers what was seen and what was wrong with it.
+#[derive(Debug, Default)]
+pub struct Oracle {
+    last: HashMap<String, Target>,
+    pub violations: Vec<String>,
+    pub seen: usize,
+}
+
+impl Oracle {
+    /// Checks one version of an object against the contract and against the version before.
+    pub fn see(&mut self, target: &Target) {
+        self.seen += 1;
+        let uid = target.uid().unwrap_or_default();
+        let mut wrong = contract(target);
+        if let Some(before) = self.last.get(&uid) {
+            wrong.extend(transition(before, target));
+        }
+        let place = format!("{} at resourceVersion {:?}", target.name_any(), target.resource_version());
+        self.violations.extend(wrong.into_iter().map(|what| format!("{place}: {what}\n{:#?}", target.status)));
+        self.last.insert(uid, target.clone());
+    }
+}
+
+fn contract(target: &Target) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut check = |holds: bool, what: &str| {
+        if !holds {
+            wrong.push(what.to_owned());
+        }
+    };
+    let Some(status) = &target.status else { return vec!["no status at all, though the CRD has a default".into()] };
+    let observed = status.observed_generation.unwrap_or(-2);
+    let generation = target.metadata.generation.unwrap_or(0);
+    check(observed <= generation, "observedGeneration is ahead of generation");
+    if observed == -1 {
+        check(status.conditions.is_empty(), "conditions before the first pass");
+        return wrong;
+    }
+    let get = |kind: &str| status.conditions.iter().find(|condition| condition.type_ == kind);
+    let (ready, reconciling, stalled) = (get("Ready"), get("Reconciling"), get("Stalled"));
+    check(ready.is_some(), "no condition Ready");
+    check(status.conditions.iter().filter(|c| c.type_ == "Ready").count() <= 1, "Ready twice");
+    check(reconciling.is_none() || stalled.is_none(), "Reconciling and Stalled at once");
+    check(reconciling.is_none_or(|c| c.status == "True"), "Reconciling is present and not True");
+    check(stalled.is_none_or(|c| c.status == "True"), "Stalled is present and not True");
+    let abnormal = reconciling.is_some() || stalled.is_some();
+    check(
+        ready.is_none_or(|c| (c.status == "True" && !abnormal) || c.status == "False"),
+        "Ready contradicts the others",
+    );
+    for condition in &status.conditions {
+        check(condition.observed_generation == Some(observed), "a condition speaks of another generation");
+        check(Reason::parse(&condition.reason).is_some(), "a reason that is not documented");
+        check(!condition.message.is_empty(), "an empty message");
+    }
+    if ready.is_some_and(|c| c.status == "True") {
+        check(status.id.is_some() && status.sequence.is_some(), "Ready without id or sequence");
+        check(status.connection.is_some() && status.name.is_some(), "Ready without connection or name");
+    }
+    wrong.extend(ownership(target));
+    wrong
+}
+
+/// We own status, our finalizer and our annotation, and nothing else.
+fn ownership(target: &Target) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for entry in target.metadata.managed_fields.iter().flatten() {
+        let Some(fields) = &entry.fields_v1 else { continue };
+        if entry.manager.as_deref() != Some("zitadel-actions-operator") {
+            continue;
+        }
+        for (path, allowed) in [("", "f:metadata f:status"), ("/f:metadata", "f:annotations f:finalizers")] {
+            let level = fields.0.pointer(path).and_then(|level| level.as_object());
+            for key in level.into_iter().flat_map(|level| level.keys()) {
+                if !allowed.split(' ').any(|field| field == key) {
+                    wrong.push(format!("the operator owns {path}/{key}"));
+                }
+            }
+        }
+    }
+    wrong
+}
+
+fn transition(before: &Target, after: &Target) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let empty = Vec::new();
+    let conditions = |target: &Target| target.status.as_ref().map_or(empty.clone(), |status| status.conditions.clone());
+    let (old, new): (Vec<Condition>, Vec<Condition>) = (conditions(before), conditions(after));
+    for condition in &new {
+        let Some(previous) = old.iter().find(|c| c.type_ == condition.type_) else { continue };
+        let moved = previous.last_transition_time != condition.last_transition_time;
+        if previous.status == condition.status && moved {
+            wrong.push(format!("lastTransitionTime of {} moved without a flip", condition.type_));
+        }
+    }
+    let id = |target: &Target| target.status.as_ref().and_then(|status| status.id.clone());
+    if id(before).is_some() && id(after).is_none() {
+        wrong.push("the id was lost".into());
+    }
+    wrong
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn target(status: serde_json::Value) -> Target {
+        serde_json::from_value(json!({
+            "apiVersion": "zitadel-actions.dev/v1alpha1", "kind": "Target",
+            "metadata": {"name": "a", "uid": "u", "generation": 2},
+            "spec": {"restAsync": {}, "timeout": "1s", "endpoint": "https://h/"},
+            "status": status,
+        }))
+        .unwrap()
+    }
+
+    fn condition(kind: &str, status: &str, generation: i64, time: &str) -> serde_json::Value {
+        json!({"type": kind, "status": status, "reason": "NameTaken", "message": "m",
+               "observedGeneration": generation, "lastTransitionTime": time})
+    }
+
+    #[test]
+    fn the_oracle_finds_what_it_is_for() {
+        let t = "2026-11-24T10:00:00Z";
+        let later = "2026-11-24T10:00:01Z";
+        let good = json!({"observedGeneration": 2, "conditions": [condition("Ready", "False", 2, t), condition("Stalled", "True", 2, t)]});
+        let bad = [
+            json!({"observedGeneration": 3, "conditions": [condition("Ready", "False", 3, t)]}),
+            json!({"observedGeneration": 2, "conditions": []}),
+            json!({"observedGeneration": 2, "conditions": [condition("Ready", "False", 1, t)]}),
+            json!({"observedGeneration": 2, "conditions": [condition("Ready", "True", 2, t)]}),
+            json!({"observedGeneration": 2, "conditions": [condition("Ready", "True", 2, t), condition("Stalled", "True", 2, t)]}),
+            json!({"observedGeneration": 2, "conditions": [condition("Ready", "False", 2, t), condition("Reconciling", "False", 2, t)]}),
+        ];
+        let mut oracle = Oracle::default();
+        oracle.see(&target(good.clone()));
+        assert_eq!(oracle.violations, Vec::<String>::new());
+        for status in bad {
+            let mut oracle = Oracle::default();
+            oracle.see(&target(status.clone()));
+            assert!(!oracle.violations.is_empty(), "{status}");
+        }
+        let moved = json!({"observedGeneration": 2, "conditions": [condition("Ready", "False", 2, later), condition("Stalled", "True", 2, t)]});
+        oracle.see(&target(moved));
+        assert!(oracle.violations.iter().any(|what| what.contains("without a flip")));
+    }
+}
