@@ -48,6 +48,13 @@ impl TargetName {
         self.0.to_lowercase() == other.to_lowercase()
     }
 
+    /// Whether some servers will never free the name: they lower-case it in Go when they take it and in SQL when they
+    /// free it, and a database with the locale C lower-cases ASCII only (seen on v2.58.7 and v4.13.1).
+    #[must_use]
+    pub fn may_stay_taken(&self) -> bool {
+        self.0.chars().any(|c| !c.is_ascii() && c.is_uppercase())
+    }
+
     /// The name as written.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -253,6 +260,14 @@ mod tests {
         let name: TargetName = "Über-Hook".parse().unwrap();
         assert!(name.same_as("üBER-hook"));
         assert!(!name.same_as("uber-hook"));
+    }
+
+    #[test]
+    fn only_capitals_beyond_ascii_may_stay_taken() {
+        assert!("Über".parse::<TargetName>().unwrap().may_stay_taken());
+        for fine in ["über", "Hook", "日本"] {
+            assert!(!fine.parse::<TargetName>().unwrap().may_stay_taken(), "{fine}");
+        }
     }
 
     proptest! {

@@ -53,6 +53,15 @@ pub async fn tell_loss(context: &Context, object: &Target, id: &str) {
     publish(context, object, EventType::Warning, "ExternallyDeleted", "Reconcile", &text).await;
 }
 
+/// Warns of a name that may stay taken after its target is deleted.
+pub async fn tell_name(context: &Context, object: &Target, name: &str) {
+    let text = format!(
+        "the name {name:?} has capital letters beyond ASCII: on a ZITADEL database with the locale C it stays taken for ever \
+         once its target is deleted or renamed; lower-case letters avoid that"
+    );
+    publish(context, object, EventType::Warning, "NameMayStayTaken", "Reconcile", &text).await;
+}
+
 async fn publish(context: &Context, object: &Target, type_: EventType, reason: &str, action: &str, text: &str) {
     let event = Event {
         type_,

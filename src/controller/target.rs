@@ -254,6 +254,9 @@ impl<'a> Pass<'a> {
         if let Some(id) = lost {
             news::tell_loss(self.context, &self.object, &id).await;
         }
+        if claim.name.parse::<TargetName>().is_ok_and(|name| name.may_stay_taken()) {
+            news::tell_name(self.context, &self.object, &claim.name).await;
+        }
         Ok(Answer::Claimed)
     }
 

@@ -119,6 +119,17 @@ async fn interrupt_on_error_can_be_lowered() {
 }
 
 #[tokio::test]
+async fn capitals_beyond_ascii_are_taken_with_a_warning() {
+    let world = World::new(Generation::V2).await;
+    let mut spec = webhook();
+    spec["name"] = json!("Über");
+    world.create("hook", spec).await;
+    world.ready("hook").await;
+    assert!(world.note("NameMayStayTaken").await.contains("locale C"));
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn durations_are_compared_by_value() {
     for generation in GENERATIONS {
         let world = World::new(generation).await;

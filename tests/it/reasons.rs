@@ -1,7 +1,7 @@
 //! Every row of the reason table that target calls can meet: what is shown, what is told, and that it mends itself.
 
 use serde_json::json;
-use zitadel_stand_in::{Effect, EventKind, Generation, Op, Options, Role, TargetEdit, Times};
+use zitadel_stand_in::{Effect, EventKind, Generation, Op, Options, Role, StandIn, TargetEdit, Times};
 
 use crate::world::{GENERATIONS, Setup, World, condition, log, webhook};
 
@@ -99,6 +99,20 @@ async fn authentication_failed_until_the_token_is_replaced() {
         assert!(!log(&world.operator()).contains(&fresh), "the token is in the log");
         world.finish().await;
     }
+}
+
+/// v2.53 to v2.59 answered 403 to an expired token.
+#[tokio::test]
+async fn an_expired_token_by_another_name() {
+    let world = World::new(Generation::V3Alpha).await;
+    let body =
+        r#"{"code":7,"message":"Errors.OIDCSession.Token.Expired (QUERY-SAF3rf)","details":[{"id":"QUERY-SAF3rf"}]}"#;
+    let fault = world.zitadel.fault(Op::Any, Effect::Status(403, Some(body.into())), Times::Always);
+    world.create("hook", webhook()).await;
+    assert_shown(&world, "hook", "AuthenticationFailed", "Reconciling", "replace the token").await;
+    fault.clear();
+    world.ready("hook").await;
+    world.finish().await;
 }
 
 #[tokio::test]
@@ -256,6 +270,21 @@ async fn a_wrong_api_is_named() {
         assert!(world.zitadel.events().is_empty());
         world.finish().await;
     }
+}
+
+/// The server is upgraded to the generation that the flag names: no restart is needed.
+#[tokio::test]
+async fn a_wrong_api_becomes_the_right_one() {
+    let world = World::with(Setup::new(Generation::V3Alpha).flag("--zitadel-api", "v2")).await;
+    world.create("hook", webhook()).await;
+    world.reason("hook", "ApiUnsupported").await;
+    let port = world.zitadel.url().rsplit(':').next().unwrap().parse().unwrap();
+    world.zitadel.pause().await;
+    let upgraded = StandIn::start(Options { port, ..Options::new(Generation::V2) }).await.unwrap();
+    world.write_token(&upgraded.token());
+    let target = world.ready("hook").await;
+    assert_eq!(upgraded.targets()[0].id, crate::world::id(&target));
+    world.finish().await;
 }
 
 #[tokio::test]
