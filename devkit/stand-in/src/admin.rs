@@ -1,5 +1,5 @@
 //! The calls outside the Actions API that an operator needs: event store search, own user, own instance. Their shapes
-//! are the same on v2.58.7 and v4.13.1 (zitadel-live sections 1 and 13).
+//! are the same on v2.58.7 and v4.13.1 (docs/zitadel/observed.md sections 1 and 13).
 
 use serde_json::{Map, Value, json};
 

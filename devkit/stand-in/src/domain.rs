@@ -40,7 +40,7 @@ pub struct Target {
     pub name: String,
     /// The kind of call.
     pub kind: TargetKind,
-    /// What a settled read shows, i.e. with the quirk of zitadel-live 0.4 applied.
+    /// What a settled read shows, i.e. with the quirk of docs/zitadel/observed.md 0.4 applied.
     pub interrupt_on_error: bool,
     /// How long ZITADEL waits for the target.
     pub timeout: Duration,
@@ -56,7 +56,7 @@ pub struct Target {
     pub change_date: Timestamp,
     /// User id of the creator.
     pub creator: String,
-    /// Acknowledged and in the event store, but never to be shown by a read (zitadel-live 0.1).
+    /// Acknowledged and in the event store, but never to be shown by a read (docs/zitadel/observed.md 0.1).
     pub ghost: bool,
 }
 

@@ -51,7 +51,7 @@ pub enum Effect {
     HtmlAfterCommit,
     /// Handled and committed; the head and half of the body are sent, then the connection is closed.
     Truncated,
-    /// Create only: acknowledged and in the event store, never projected (zitadel-live 0.1). No effect elsewhere.
+    /// Create only: acknowledged and in the event store, never projected (docs/zitadel/observed.md 0.1). No effect elsewhere.
     Ghost,
 }
 

@@ -46,7 +46,7 @@ impl FromStr for Generation {
     }
 }
 
-/// What the user behind a token may do, as the roles of ZITADEL say (zitadel-live section 9, observed).
+/// What the user behind a token may do, as the roles of ZITADEL say (docs/zitadel/observed.md section 9, observed).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// Every call.

@@ -187,7 +187,7 @@ impl StandIn {
     }
 
     /// Edits a target as another user, with what the real server makes of it: a kind without a flag means false, and
-    /// the quirk of zitadel-live 0.4 holds.
+    /// the quirk of docs/zitadel/observed.md 0.4 holds.
     ///
     /// # Panics
     /// When the server would refuse it (no such target, name taken): the test is wrong then.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use crate::wire::go_url::GoUrl;
 
-/// Whether v4.13.1 refuses an endpoint with this URL (zitadel-live section 3, observed).
+/// Whether v4.13.1 refuses an endpoint with this URL (docs/zitadel/observed.md section 3, observed).
 pub(crate) fn is_denied(url: &GoUrl, resolvable: &[String]) -> bool {
     let host = url.hostname();
     match host.parse::<IpAddr>() {

@@ -72,7 +72,7 @@ pub(crate) struct Stored {
 pub(crate) struct WriteModel {
     pub(crate) name: String,
     pub(crate) kind: TargetKind,
-    /// Not what the target was created with: the real write model ignores that of `target.added` (zitadel-live 0.4).
+    /// Not what the target was created with: the real write model ignores that of `target.added` (docs/zitadel/observed.md 0.4).
     pub(crate) interrupt_on_error: bool,
     /// What a settled read shows.
     pub(crate) shown_interrupt_on_error: bool,

@@ -52,7 +52,7 @@ impl Users {
         }
     }
 
-    /// The user behind an `Authorization` header, and the role; the texts are those of zitadel-live section 9.
+    /// The user behind an `Authorization` header, and the role; the texts are those of docs/zitadel/observed.md section 9.
     pub(crate) fn authenticate(&self, header: Option<&str>, now: Timestamp) -> Result<(String, Role), ApiError> {
         let header = header.ok_or_else(|| ApiError::bare(Code::Unauthenticated, "auth header missing"))?;
         let malformed = || ApiError::zitadel(Code::Unauthenticated, "AUTH-toLo1", "invalid auth header");

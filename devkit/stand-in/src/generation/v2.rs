@@ -115,7 +115,7 @@ impl Dialect for V2 {
         origin(world, request, None).map(|_| ())
     }
 
-    /// Unlike REST, OIDC paths obey `Forwarded` (zitadel-live section 10).
+    /// Unlike REST, OIDC paths obey `Forwarded` (docs/zitadel/observed.md section 10).
     fn issuer(&self, world: &World, request: &Request) -> Result<String, HostError> {
         origin(world, request, request.forwarded_host("forwarded"))
     }

@@ -118,7 +118,7 @@ impl Dialect for V3Alpha {
     }
 
     /// `X-Forwarded-Host` replaces the host. `Forwarded` can break a good request and cannot rescue a bad one: both
-    /// hosts are looked up (zitadel-live section 10).
+    /// hosts are looked up (docs/zitadel/observed.md section 10).
     fn host(&self, world: &World, request: &Request) -> Result<(), HostError> {
         let host = effective_host(request);
         for looked_up in [Some(host), request.forwarded_host("forwarded")].into_iter().flatten() {

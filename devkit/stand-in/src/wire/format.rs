@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-/// RFC 3339 in UTC with 0, 3 or 6 decimals: trailing groups of three zeros are dropped (zitadel-live section 4).
+/// RFC 3339 in UTC with 0, 3 or 6 decimals: trailing groups of three zeros are dropped (docs/zitadel/observed.md section 4).
 pub(crate) fn timestamp(at: Timestamp) -> String {
     let text = format!("{at:.6}");
     let Some(body) = text.strip_suffix('Z') else { return text };

@@ -90,7 +90,7 @@ impl Exchange {
             return Some("the server process was gone");
         }
         if self.name.ends_with("-immediately") || self.name == "lag-get-0s" {
-            return Some("depends on timing (zitadel-live section 14)");
+            return Some("depends on timing (docs/zitadel/observed.md section 14)");
         }
         if path.starts_with("/oauth/")
             && self.response.headers.get("content-type").is_some_and(|kind| kind.contains("json"))

@@ -1,0 +1,84 @@
+{{- define "zao.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* Release and chart name, or one of them alone where it says both already. */}}
+{{- define "zao.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
+{{- else -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- else if hasPrefix (printf "%s-" .Release.Name) $name -}}
+{{- $name | trunc 63 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "zao.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "zao.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "zao.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{ include "zao.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "zao.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "zao.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "zao.image" -}}
+{{- if .Values.image.digest -}}
+{{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* "Secret", "ConfigMap" or nothing: where the certificate authorities come from. */}}
+{{- define "zao.caKind" -}}
+{{- $ca := .Values.zitadel.ca -}}
+{{- if and $ca.existingSecret $ca.existingConfigMap -}}
+{{- fail "set at most one of zitadel.ca.existingSecret and zitadel.ca.existingConfigMap" -}}
+{{- end -}}
+{{- if $ca.existingSecret -}}Secret{{- else if $ca.existingConfigMap -}}ConfigMap{{- end -}}
+{{- end -}}
+
+{{/* The URL, refused here where the operator would refuse it and end. */}}
+{{- define "zao.url" -}}
+{{- if and (hasPrefix "http://" .Values.zitadel.url) (not .Values.zitadel.allowHttp) -}}
+{{- fail "zitadel.url is http, so the token would cross the network in the clear: use https, or set zitadel.allowHttp to true" -}}
+{{- end -}}
+{{- .Values.zitadel.url -}}
+{{- end -}}
+
+{{/* What the operator may do. Nothing else: it reads no Secret, creates and deletes no Target, and never writes spec. */}}
+{{- define "zao.rules" -}}
+# Read Targets. get is for one question: whether an object was replaced while its create call was under way.
+# patch adds and removes the finalizer and the annotation with the create claim. It is never used for spec.
+- apiGroups: ["zitadel-actions.dev"]
+  resources: ["targets"]
+  verbs: ["get", "list", "watch", "patch"]
+# Write status, by server-side apply.
+- apiGroups: ["zitadel-actions.dev"]
+  resources: ["targets/status"]
+  verbs: ["patch"]
+# Tell what happened, in the namespace of the Target. patch counts an Event that repeats.
+- apiGroups: ["events.k8s.io"]
+  resources: ["events"]
+  verbs: ["create", "patch"]
+{{- end -}}
