@@ -83,8 +83,12 @@ struct Run {
     #[arg(long, env = "RESYNC_INTERVAL", value_name = "SECONDS", default_value = "60", value_parser = clap::value_parser!(u64).range(1..=86400))]
     resync_interval: u64,
 
+    /// How long ZITADEL may take to show a target that it has acknowledged, in seconds; then it is reported and replaced
+    #[arg(long, env = "GHOST_GRACE", value_name = "SECONDS", default_value = "120", value_parser = clap::value_parser!(u64).range(1..=86400))]
+    ghost_grace: u64,
+
     /// Namespaces to watch, separated by commas; all by default
-    #[arg(long, env = "WATCH_NAMESPACES", value_name = "NAMES", value_delimiter = ',')]
+    #[arg(long, env = "WATCH_NAMESPACES", value_name = "NAMES", value_delimiter = ',', value_parser = namespace)]
     watch_namespaces: Vec<String>,
 
     /// Address for /livez, /readyz and /metrics
@@ -166,6 +170,17 @@ fn origin(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
+/// One item of the list of namespaces; an empty one (an empty variable, a trailing comma) names none.
+fn namespace(text: &str) -> Result<String, String> {
+    let name = text.trim();
+    let label = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    if name.len() <= 63 && name.bytes().all(label) && !name.starts_with('-') && !name.ends_with('-') {
+        Ok(name.to_owned())
+    } else {
+        Err("write names of namespaces, separated by commas".to_owned())
+    }
+}
+
 fn host(text: &str) -> Result<http::HeaderValue, String> {
     let valid = !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b));
     let value = http::HeaderValue::from_str(text).ok().filter(|_| valid);
@@ -173,6 +188,13 @@ fn host(text: &str) -> Result<http::HeaderValue, String> {
 }
 
 impl Run {
+    /// The namespaces to watch, each once: two watches of one would run two passes over the same object at a time.
+    fn namespaces(&self) -> Vec<String> {
+        let named: std::collections::BTreeSet<_> =
+            self.watch_namespaces.iter().filter(|name| !name.is_empty()).collect();
+        named.into_iter().cloned().collect()
+    }
+
     fn settings(&self) -> Result<Settings, String> {
         let loopback = match self.zitadel_url.host() {
             Some(url::Host::Domain(name)) => name == "localhost",
@@ -231,7 +253,8 @@ async fn operate(run: &Run, settings: Settings) -> anyhow::Result<()> {
     let counted = Arc::clone(&metrics);
     let observer =
         Box::new(move |op: crate::zitadel::client::Op, time, code: &str| counted.call(op.as_str(), time, code));
-    let connector = Arc::new(Connector::new(Arc::new(Client::new(run.zitadel_api, settings, observer))));
+    let client = Arc::new(Client::new(run.zitadel_api, settings, observer));
+    let connector = Arc::new(Connector::new(client, Duration::from_secs(run.ghost_grace)));
     let kube = kube::Client::try_default().await.context("cannot set up the Kubernetes client")?;
     let context = Arc::new(Context::new(kube, connector, metrics, Duration::from_secs(run.resync_interval), files));
 
@@ -240,7 +263,8 @@ async fn operate(run: &Run, settings: Settings) -> anyhow::Result<()> {
     let end = finished.clone();
     let server = tokio::spawn(serve(listener, Arc::clone(&health), async move { end.cancelled().await }));
     let ticking = tokio::spawn(Arc::clone(&health).beat(finished.clone()));
-    let watches = u32::try_from(run.watch_namespaces.len().max(1))?;
+    let namespaces = run.namespaces();
+    let watches = u32::try_from(namespaces.len().max(1))?;
     let ready = {
         let (context, health) = (Arc::clone(&context), Arc::clone(&health));
         tokio::spawn(async move {
@@ -249,7 +273,7 @@ async fn operate(run: &Run, settings: Settings) -> anyhow::Result<()> {
             tracing::info!("ready: the cache of Targets is filled");
         })
     };
-    let work = controller::run(context, &run.watch_namespaces, stop);
+    let work = controller::run(context, &namespaces, stop);
     tokio::select! {
         () = work => {}
         // Without its probes the process is of no use; ending it makes that visible.
@@ -269,6 +293,21 @@ async fn operate(run: &Run, settings: Settings) -> anyhow::Result<()> {
 mod tests {
     use super::*;
     use rstest::rstest;
+
+    #[rstest]
+    #[case("", Some(vec![]))]
+    #[case("a", Some(vec!["a"]))]
+    #[case("b, a,,b,", Some(vec!["a", "b"]))]
+    #[case("A", None)]
+    #[case("a/b", None)]
+    fn namespaces(#[case] given: &str, #[case] watched: Option<Vec<&str>>) {
+        let all = ["x", "run", "--zitadel-url=https://a", "--zitadel-token-file=/t", "--watch-namespaces", given];
+        let parsed = Cli::try_parse_from(all).ok().map(|cli| match cli.command {
+            Command::Run(run) => run.namespaces(),
+            Command::Crds(_) => panic!("another command"),
+        });
+        assert_eq!(parsed, watched.map(|names| names.into_iter().map(str::to_owned).collect()));
+    }
 
     fn parse(arguments: &[&str]) -> Result<Settings, String> {
         let all = std::iter::once("zitadel-actions-operator").chain(arguments.iter().copied());

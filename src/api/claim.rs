@@ -24,6 +24,14 @@ pub struct Claim {
     /// open while `status.id` still shows this id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<String>,
+    /// How often a target that ZITADEL never showed has been replaced; once is enough to know that it does not help.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub repairs: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// What the annotation of an object says.
@@ -75,7 +83,7 @@ mod tests {
 
     fn claim(replaces: Option<&str>) -> Claim {
         let time = "2026-11-24T10:00:00Z".parse().unwrap();
-        Claim { name: "a".into(), instance: None, since: time, time, replaces: replaces.map(Into::into) }
+        Claim { name: "a".into(), instance: None, since: time, time, replaces: replaces.map(Into::into), repairs: 0 }
     }
 
     #[test]

@@ -19,5 +19,7 @@ pub const VERSION: &str = "v1alpha1";
 pub const FINALIZER: &str = "zitadel-actions.dev/target";
 /// Annotation that records the intent to create, before the create call is sent. See [`claim::Claim`].
 pub const CLAIM_ANNOTATION: &str = "zitadel-actions.dev/create-claim";
+/// Annotation with which a user asks for one pass; its value is echoed in `status.lastHandledReconcileAt`.
+pub const RECONCILE_ANNOTATION: &str = "zitadel-actions.dev/reconcile-requested-at";
 /// Field manager of every write of this operator: it owns `status`, the finalizer and the claim, never `spec`.
 pub const FIELD_MANAGER: &str = "zitadel-actions-operator";

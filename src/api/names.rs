@@ -99,7 +99,7 @@ impl FromStr for TargetId {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        // "search" and "_search" are routes of their own below /targets/ (zitadel-live: a POST there is another call).
+        // "search" and "_search" are routes of their own below /targets/ (docs/zitadel/observed.md: a POST there is another call).
         let route = matches!(text, "search" | "_search");
         if text.is_empty() || text.len() > 200 || route || !text.chars().all(allowed) {
             return Err(InvalidValue::Id);

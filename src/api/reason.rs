@@ -38,8 +38,12 @@ pub enum Reason {
     CreateOutcomeUnknown,
     /// ZITADEL acknowledged the target but does not show it on its read side.
     NotProjected,
-    /// The remote target was deleted by somebody else; it is being created anew.
+    /// The remote target was deleted by somebody else; it is created anew, unless `spec.externalId` forbids that.
     ExternallyDeleted,
+    /// Another, older Target holds the same remote target.
+    AdoptionConflict,
+    /// `spec.managementPolicy` is Observe and ZITADEL holds something else than the spec says.
+    Drifted,
     /// The connection now leads to another instance than the one that holds the target.
     InstanceChanged,
     /// Retries have not succeeded for ten minutes.
@@ -48,7 +52,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Available,
         Self::Verifying,
         Self::Suspended,
@@ -65,6 +69,8 @@ impl Reason {
         Self::CreateOutcomeUnknown,
         Self::NotProjected,
         Self::ExternallyDeleted,
+        Self::AdoptionConflict,
+        Self::Drifted,
         Self::InstanceChanged,
         Self::ProgressDeadlineExceeded,
     ];
@@ -89,6 +95,8 @@ impl Reason {
             Self::CreateOutcomeUnknown => "CreateOutcomeUnknown",
             Self::NotProjected => "NotProjected",
             Self::ExternallyDeleted => "ExternallyDeleted",
+            Self::AdoptionConflict => "AdoptionConflict",
+            Self::Drifted => "Drifted",
             Self::InstanceChanged => "InstanceChanged",
             Self::ProgressDeadlineExceeded => "ProgressDeadlineExceeded",
         }

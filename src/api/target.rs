@@ -35,7 +35,9 @@ use super::reason::Reason;
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("[has(self.restWebhook), has(self.restCall), has(self.restAsync)].filter(kind, kind).size() == 1").message("set exactly one of restWebhook, restCall and restAsync, for example restWebhook: {interruptOnError: true}")
+    validation = Rule::new("[has(self.restWebhook), has(self.restCall), has(self.restAsync)].filter(kind, kind).size() == 1").message("set exactly one of restWebhook, restCall and restAsync, for example restWebhook: {interruptOnError: true}"),
+    validation = Rule::new("!has(oldSelf.externalId) || (has(self.externalId) && self.externalId == oldSelf.externalId)").message("externalId must not be changed or removed: create another Target instead"),
+    validation = Rule::new("!has(self.managementPolicy) || self.managementPolicy != 'Observe' || has(self.externalId)").message("managementPolicy Observe needs externalId, the id of the target to look at")
 )]
 pub struct TargetSpec {
     /// Name of the target in ZITADEL, 1 to 200 characters; defaults to metadata.name. It is unique in the ZITADEL
@@ -80,6 +82,19 @@ pub struct TargetSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
 
+    /// Id of an existing target in ZITADEL that this object takes over. With it the operator never creates a target.
+    /// It may be added later, and never changed or removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 200))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^[A-Za-z0-9_-]+$')").message("externalId must be the id of a target in ZITADEL, such as 270112345678901234")
+    )]
+    pub external_id: Option<String>,
+
+    /// How far the operator may go with the target in ZITADEL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub management_policy: Option<ManagementPolicy>,
+
     /// While true, ZITADEL is not called at all for this object, and its deletion waits too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
@@ -109,6 +124,17 @@ pub enum DeletionPolicy {
     Retain,
 }
 
+/// How far the operator may go with the target in ZITADEL: Full (the default) creates, changes and deletes it; Observe
+/// never writes to ZITADEL, only says in status whether the target equals spec, and needs spec.externalId.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ManagementPolicy {
+    /// Create, change, delete.
+    #[default]
+    Full,
+    /// Only look.
+    Observe,
+}
+
 /// Observed state: what ZITADEL holds, and how the last pass went.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -134,6 +160,9 @@ pub struct TargetStatus {
     /// The ZITADEL that holds the target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection: Option<ConnectionStatus>,
+    /// The newest value of the annotation zitadel-actions.dev/reconcile-requested-at that a pass has answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_reconcile_at: Option<String>,
     /// Generation of the spec that this status speaks of; -1 before the first pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
@@ -124,6 +125,20 @@ impl Cluster {
         }));
         let api = self.api(object);
         in_time(api.patch_status(&object.name_any(), &PatchParams::apply(FIELD_MANAGER).force(), &patch)).await
+    }
+
+    /// Whether the definition of Targets is being deleted; "no" where that may not be read (a namespaced installation).
+    pub async fn definition_going(&self) -> bool {
+        let api: Api<CustomResourceDefinition> = Api::all(self.client.clone());
+        let name = <Target as kube::CustomResourceExt>::crd_name();
+        match in_time(api.get(name)).await {
+            Ok(definition) => definition.metadata.deletion_timestamp.is_some(),
+            Err(WriteError::Gone) => true,
+            Err(error) => {
+                tracing::debug!(%error, "the definition of Targets cannot be read; it is taken to stay");
+                false
+            }
+        }
     }
 
     /// The object as it is now.

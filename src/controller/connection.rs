@@ -10,6 +10,7 @@ use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 
 use super::backoff::{delay, jittered};
+use crate::api::reason::Reason;
 use crate::plan::Connection;
 use crate::zitadel::{Client, Error, Identity};
 
@@ -20,6 +21,7 @@ const LONGEST: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub struct Connector {
     client: Arc<Client>,
+    grace: Duration,
     state: Mutex<State>,
     changed: Notify,
 }
@@ -46,10 +48,10 @@ pub enum Due {
 }
 
 impl Connector {
-    /// A connection that nothing is known of.
+    /// A connection that nothing is known of. `grace` is how long its read side may miss a target.
     #[must_use]
-    pub fn new(client: Arc<Client>) -> Self {
-        Self { client, state: Mutex::new(State::Unproved), changed: Notify::new() }
+    pub fn new(client: Arc<Client>, grace: Duration) -> Self {
+        Self { client, grace, state: Mutex::new(State::Unproved), changed: Notify::new() }
     }
 
     /// The client.
@@ -121,6 +123,14 @@ impl Connector {
         }
     }
 
+    /// Why the connection is down, if it is.
+    pub async fn trouble(&self) -> Option<Reason> {
+        match &*self.state.lock().await {
+            State::Down { error, .. } => Some(error.reason()),
+            _ => None,
+        }
+    }
+
     /// Waits until a probe has ended, or is called for.
     pub async fn changed(&self) {
         self.changed.notified().await;
@@ -132,6 +142,7 @@ impl Connector {
             url: self.client.url(),
             instance: identity.instance.clone(),
             timeout: self.client.timeout(),
+            grace: self.grace,
         }
     }
 }

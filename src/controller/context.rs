@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use kube::Client;
-use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::events::{EventType, Recorder, Reporter};
 use kube::runtime::reflector::Store;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -16,6 +16,8 @@ use super::Guarded;
 use super::backoff::Backoff;
 use super::cluster::Cluster;
 use super::connection::Connector;
+use super::holders::Holders;
+use super::observer::Observer;
 use crate::api::FIELD_MANAGER;
 use crate::api::target::Target;
 use crate::ops::Metrics;
@@ -29,6 +31,9 @@ pub struct Context {
     client: Client,
     cluster: Cluster,
     recorder: Recorder,
+    reporter: Reporter,
+    observer: Observer,
+    holders: Holders,
     connector: Arc<Connector>,
     metrics: Arc<Metrics>,
     backoff: Backoff,
@@ -71,7 +76,10 @@ impl Context {
     ) -> Self {
         let reporter = Reporter { controller: FIELD_MANAGER.into(), instance: std::env::var("POD_NAME").ok() };
         Self {
-            recorder: Recorder::new(client.clone(), reporter),
+            recorder: Recorder::new(client.clone(), reporter.clone()),
+            reporter,
+            observer: Observer::default(),
+            holders: Holders::default(),
             cluster: Cluster::new(client.clone()),
             client,
             connector,
@@ -94,8 +102,17 @@ impl Context {
         &self.cluster
     }
 
-    pub(super) const fn recorder(&self) -> &Recorder {
-        &self.recorder
+    /// Repeated warnings become one series, which keeps its first note (kube's Recorder). Good news is told anew each
+    /// time: its notes name what was changed.
+    pub(super) fn recorder(&self, kind: EventType) -> Recorder {
+        match kind {
+            EventType::Warning => self.recorder.clone(),
+            EventType::Normal => Recorder::new(self.client.clone(), self.reporter.clone()),
+        }
+    }
+
+    pub(super) const fn observer(&self) -> &Observer {
+        &self.observer
     }
 
     pub(super) const fn connector(&self) -> &Arc<Connector> {
@@ -137,6 +154,11 @@ impl Context {
         let _ = self.filled.acquire_many(watches).await;
     }
 
+    /// Every Target of the cache.
+    pub(super) fn targets(&self) -> Vec<Arc<Guarded>> {
+        self.stores.get().into_iter().flatten().flat_map(Store::state).collect()
+    }
+
     /// Whether another Target's status holds this remote id.
     pub(super) fn held_elsewhere(&self, id: &TargetId, uid: &str) -> bool {
         let holds = |object: &Arc<Guarded>| {
@@ -144,7 +166,12 @@ impl Context {
             let held = target.status.as_ref().and_then(|status| status.id.as_deref());
             held == Some(id.as_str()) && target.metadata.uid.as_deref() != Some(uid)
         };
-        self.stores.get().into_iter().flatten().any(|store| store.state().iter().any(holds))
+        self.targets().iter().any(holds)
+    }
+
+    /// The older Target that holds this remote id, or is about to take it over, if there is one.
+    pub(super) fn older_holder(&self, id: &str, target: &Target) -> Option<String> {
+        self.holders.older(id, target, || self.targets())
     }
 
     /// The newer of the cached object and what our own last write returned, and how long it may rest.

@@ -3,12 +3,15 @@
 //! The only room that sees both sides. It decides nothing about a target: what to do is asked of `plan`, and every
 //! branch here is about how to do it. May import every other room.
 
+mod asking;
 pub mod backoff;
 pub mod cluster;
 pub mod connection;
 pub mod context;
 mod create;
+mod holders;
 pub mod news;
+pub mod observer;
 pub mod target;
 mod wake;
 
@@ -24,8 +27,8 @@ use kube::runtime::{PredicateConfig, WatchStreamExt, watcher};
 use kube::{Api, Resource};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::FINALIZER;
 use crate::api::target::Target;
+use crate::api::{FINALIZER, RECONCILE_ANNOTATION};
 use context::Context;
 
 /// A Target, or the reason why the object could not be read as one: one such object must not stop the watch.
@@ -53,8 +56,10 @@ pub async fn run(context: Arc<Context>, namespaces: &[String], stop: Cancellatio
         controllers.push(one(api, writer, reader, woken, Arc::clone(&context), stop.clone()));
     }
     context.set_stores(wakers.iter().map(|shard| shard.store.clone()).collect());
-    let tended = wake::tend(Arc::clone(&context), wakers, stop.clone());
-    future::join(future::join_all(controllers), tended).await;
+    let shards = Arc::new(wakers);
+    let tended = wake::tend(Arc::clone(&context), Arc::clone(&shards), stop.clone());
+    let observed = observer::run(Arc::clone(&context), shards, stop);
+    future::join3(future::join_all(controllers), tended, observed).await;
     context.finish_creates().await;
 }
 
@@ -66,12 +71,13 @@ async fn one(
     context: Arc<Context>,
     stop: CancellationToken,
 ) {
-    let (first, shared) = (AtomicBool::new(true), Arc::clone(&context));
+    let first = Arc::new(AtomicBool::new(true));
+    let (unfilled, shared) = (Arc::clone(&first), Arc::clone(&context));
     let stream = watcher(api, watcher::Config::default())
         .default_backoff()
         .reflect(writer)
         .inspect(move |event| {
-            if matches!(event, Ok(watcher::Event::InitDone)) && first.swap(false, Ordering::Relaxed) {
+            if matches!(event, Ok(watcher::Event::InitDone)) && unfilled.swap(false, Ordering::Relaxed) {
                 shared.filled();
             }
         })
@@ -82,17 +88,28 @@ async fn one(
             }
         })
         .predicate_filter(trigger, PredicateConfig::default());
-    Controller::for_stream(stream, reader)
+    let stopping = stop.clone();
+    let running = Controller::for_stream(stream, reader)
         .with_config(Config::default().concurrency(CONCURRENCY))
         .reconcile_on(woken)
         .graceful_shutdown_on(async move { stop.cancelled().await })
         .run(target::reconcile, target::on_error, context)
-        .for_each(|_| future::ready(()))
-        .await;
+        .for_each(|_| future::ready(()));
+    // Before its first list kube's controller waits for it and nothing else, a shutdown included (seen with 5.0.0).
+    let idle = async {
+        stopping.cancelled().await;
+        if !first.load(Ordering::Relaxed) {
+            future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = running => {}
+        () = idle => {}
+    }
 }
 
-/// What of an object asks for a pass: its spec (deletion moves the generation too) and a finalizer that somebody
-/// took away. Our own writes of claim and status do not.
+/// What of an object asks for a pass: its spec (deletion moves the generation too), a request in an annotation, and a
+/// finalizer that somebody took away. Our own writes of claim and status do not.
 #[expect(clippy::unnecessary_wraps, reason = "the signature of kube's predicates")]
 fn trigger(object: &Guarded) -> Option<u64> {
     use std::hash::{DefaultHasher, Hash, Hasher};
@@ -100,6 +117,7 @@ fn trigger(object: &Guarded) -> Option<u64> {
     let meta = object.meta();
     meta.generation.hash(&mut hasher);
     meta.deletion_timestamp.is_some().hash(&mut hasher);
+    meta.annotations.as_ref().and_then(|all| all.get(RECONCILE_ANNOTATION)).hash(&mut hasher);
     has_finalizer(meta.finalizers.as_deref()).hash(&mut hasher);
     Some(hasher.finish())
 }

@@ -29,6 +29,7 @@ pub async fn tell(context: &Context, object: &Target, note: &Note) {
     let (kind, reason) = match note.kind {
         NoteKind::Created => (EventType::Normal, "Created"),
         NoteKind::Recovered => (EventType::Normal, "Recovered"),
+        NoteKind::Adopted => (EventType::Normal, "Adopted"),
         NoteKind::Updated => (EventType::Normal, "Updated"),
         NoteKind::DriftCorrected => (EventType::Normal, "DriftCorrected"),
         NoteKind::Failed(reason) => (EventType::Warning, reason.as_str()),
@@ -71,7 +72,7 @@ async fn publish(context: &Context, object: &Target, type_: EventType, reason: &
         secondary: None,
     };
     let reference: ObjectReference = object.object_ref(&());
-    if let Err(error) = context.recorder().publish(&event, &reference).await {
+    if let Err(error) = context.recorder(type_).publish(&event, &reference).await {
         tracing::debug!(%error, reason, "an Event was not emitted");
     }
 }

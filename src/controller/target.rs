@@ -17,16 +17,15 @@ use super::cluster::{Cluster, WriteError};
 use super::context::{Context, Rest};
 use super::create::{Create, End};
 use super::{Guarded, PASS_DEADLINE, has_finalizer, news};
-use crate::api::CLAIM_ANNOTATION;
 use crate::api::claim::{Claim, ClaimState};
-use crate::api::condition::Health;
+use crate::api::condition::{ConditionType, find};
+use crate::api::reason::Reason;
 use crate::api::target::{Target, TargetStatus};
+use crate::api::{CLAIM_ANNOTATION, RECONCILE_ANNOTATION};
 use crate::ops::metrics::PassResult;
-use crate::plan::facts::Newest;
 use crate::plan::{self, Answer, Candidate, Connection, Facts, Object, Release, RemoteFacts, Retry, Step, Verdict};
 use crate::zitadel::client::Turn;
-use crate::zitadel::events::{EventQuery, surviving_creates};
-use crate::zitadel::{Client, Error as ApiFailure, Identity, TargetConfig, TargetId, TargetName, Version};
+use crate::zitadel::{Client, Identity, TargetConfig, TargetName};
 
 /// More steps than the longest path through the planner has: a guard against a loop in it.
 const MOST_STEPS: usize = 64;
@@ -121,13 +120,15 @@ pub fn on_error(object: Arc<Guarded>, error: &Arc<PassError>, context: Arc<Conte
 }
 
 /// A pass in progress.
-struct Pass<'a> {
-    context: &'a Arc<Context>,
-    object: Arc<Target>,
+pub(super) struct Pass<'a> {
+    pub(super) context: &'a Arc<Context>,
+    pub(super) object: Arc<Target>,
     claim: ClaimState,
-    facts: Facts,
-    connected: Option<(Connection, Identity)>,
+    pub(super) facts: Facts,
+    pub(super) connected: Option<(Connection, Identity)>,
     turn: Option<Turn>,
+    rival: Option<String>,
+    definition_going: bool,
 }
 
 enum Next {
@@ -139,10 +140,15 @@ enum Next {
 impl<'a> Pass<'a> {
     fn new(context: &'a Arc<Context>, object: Arc<Target>) -> Self {
         let claim = claim_of(&object);
-        Self { context, object, claim, facts: Facts::default(), connected: None, turn: None }
+        let facts = Facts::default();
+        Self { context, object, claim, facts, connected: None, turn: None, rival: None, definition_going: false }
     }
 
     async fn run(mut self) -> Result<Action, PassError> {
+        self.rival = self.find_rival();
+        if self.object.metadata.deletion_timestamp.is_some() {
+            self.definition_going = self.cluster().definition_going().await;
+        }
         for _ in 0..MOST_STEPS {
             let step = self.ask();
             tracing::debug!(?step, "step");
@@ -166,6 +172,8 @@ impl<'a> Pass<'a> {
             claim: &self.claim,
             spec: &object.spec,
             status: &status,
+            rival: self.rival.as_deref(),
+            definition_going: self.definition_going,
         };
         plan::target::plan(&view, &self.facts, self.zitadel().server_now())
     }
@@ -177,7 +185,7 @@ impl<'a> Pass<'a> {
         self.facts.learn(answer);
     }
 
-    fn zitadel(&self) -> &Arc<Client> {
+    pub(super) fn zitadel(&self) -> &Arc<Client> {
         self.context.connector().client()
     }
 
@@ -203,10 +211,14 @@ impl<'a> Pass<'a> {
             Step::Search { name, since } => Answer::Searched(self.search(&name, since).await),
             Step::LookUp(name) => Answer::LookedUp(self.look_up(&name).await),
             Step::Commit(candidate) => self.commit(candidate).await?,
-            Step::Read(id) => Answer::Read(self.zitadel().get(&id).await),
+            Step::Read(id) => Answer::Read(self.read(&id).await),
+            Step::Survey => Answer::Surveyed(self.context.observer().newest()),
             Step::Probe(id) => Answer::Probed(self.zitadel().update(&id, &plan::Change::default()).await),
             Step::Update { id, change, raise } => {
                 let result = self.zitadel().update(&id, &change).await;
+                if let (Some(name), true) = (&change.name, result.is_ok()) {
+                    self.warn_of_name(name).await;
+                }
                 Answer::Updated(change, raise, result)
             }
             Step::History(id) => Answer::History(self.history(id).await),
@@ -225,17 +237,19 @@ impl<'a> Pass<'a> {
         Ok(Next::Learned(answer))
     }
 
+    pub(super) fn requested(&self) -> Option<&str> {
+        self.object.annotations().get(RECONCILE_ANNOTATION).map(String::as_str)
+    }
+
+    pub(super) fn handled(&self) -> Option<&str> {
+        self.object.status.as_ref().and_then(|status| status.last_handled_reconcile_at.as_deref())
+    }
+
     /// Goes on with the object as the API server returned it.
     fn take(&mut self, object: Target) {
         self.object = Arc::new(object);
         self.claim = claim_of(&self.object);
         self.context.remember(&self.object, Rest::Never);
-    }
-
-    async fn connect(&mut self) -> Answer {
-        let result = self.context.connector().ensure().await;
-        self.connected = result.clone().ok();
-        Answer::Connected(result.map(|(connection, _)| connection))
     }
 
     async fn write_claim(&mut self, claim: &Claim) -> Result<Answer, PassError> {
@@ -254,10 +268,16 @@ impl<'a> Pass<'a> {
         if let Some(id) = lost {
             news::tell_loss(self.context, &self.object, &id).await;
         }
-        if claim.name.parse::<TargetName>().is_ok_and(|name| name.may_stay_taken()) {
-            news::tell_name(self.context, &self.object, &claim.name).await;
+        if let Ok(name) = claim.name.parse() {
+            self.warn_of_name(&name).await;
         }
         Ok(Answer::Claimed)
+    }
+
+    async fn warn_of_name(&self, name: &TargetName) {
+        if name.may_stay_taken() {
+            news::tell_name(self.context, &self.object, name.as_str()).await;
+        }
     }
 
     /// Sends the create in a task of its own: neither the deadline of the pass nor a shutdown comes between the
@@ -285,38 +305,6 @@ impl<'a> Pass<'a> {
         }
     }
 
-    async fn search(&self, name: &TargetName, since: Timestamp) -> Result<Vec<Candidate>, ApiFailure> {
-        let Some(user) = self.connected.as_ref().and_then(|(_, identity)| identity.user.clone()) else {
-            return Err(ApiFailure::Api(own_user_unknown()));
-        };
-        let events = self.zitadel().events(&EventQuery::Since(since)).await?;
-        let candidate = |added: crate::zitadel::Added| Candidate {
-            held_elsewhere: self.held_elsewhere(&added.id),
-            id: added.id,
-            name: name.to_string(),
-            version: Version { sequence: Some(added.sequence), changed: Some(added.date) },
-            created: Some(added.date),
-            owner: added.owner,
-        };
-        Ok(surviving_creates(&events, name, &user).into_iter().map(candidate).collect())
-    }
-
-    async fn look_up(&self, name: &TargetName) -> Result<Option<Candidate>, ApiFailure> {
-        let found = self.zitadel().find(name).await?;
-        Ok(found.map(|remote| Candidate {
-            held_elsewhere: self.held_elsewhere(&remote.id),
-            id: remote.id,
-            name: remote.name,
-            version: remote.version,
-            created: remote.created,
-            owner: remote.owner,
-        }))
-    }
-
-    fn held_elsewhere(&self, id: &TargetId) -> bool {
-        self.context.held_elsewhere(id, self.object.metadata.uid.as_deref().unwrap_or_default())
-    }
-
     async fn commit(&mut self, candidate: Candidate) -> Result<Answer, PassError> {
         let Some((connection, _)) = &self.connected else {
             return Err(PassError::Internal("a recovery without a connection"));
@@ -326,12 +314,6 @@ impl<'a> Pass<'a> {
         let committed = self.cluster().write_status(&self.object, &status).await?;
         self.take(committed);
         Ok(Answer::Committed(candidate.id))
-    }
-
-    async fn history(&self, id: TargetId) -> Result<Option<Newest>, ApiFailure> {
-        let events = self.zitadel().events(&EventQuery::Newest(id)).await?;
-        let newest = events.into_iter().max_by_key(|event| event.sequence);
-        Ok(newest.map(|event| Newest { sequence: event.sequence, date: event.date, owner: event.owner }))
     }
 
     async fn release(&self, release: Release) -> Result<Action, PassError> {
@@ -344,7 +326,10 @@ impl<'a> Pass<'a> {
 
     fn rendered(&self, verdict: &Verdict) -> TargetStatus {
         let previous = self.object.status.clone().unwrap_or_default();
-        plan::status::render(&previous, verdict, self.object.metadata.generation.unwrap_or_default(), Timestamp::now())
+        let generation = self.object.metadata.generation.unwrap_or_default();
+        let mut status = plan::status::render(&previous, verdict, generation, Timestamp::now());
+        status.last_handled_reconcile_at = self.requested().map(str::to_owned);
+        status
     }
 
     async fn finish(&mut self, verdict: &Verdict) -> Result<Action, PassError> {
@@ -355,6 +340,7 @@ impl<'a> Pass<'a> {
             let written = self.cluster().write_status(&self.object, &status).await?;
             self.take(written);
         }
+        self.count(&status);
         self.report(verdict, news).await;
         let delay = self.delay(verdict.retry);
         let rest = delay.map_or(Rest::UntilChange, |delay| Rest::Until(Instant::now() + delay));
@@ -362,10 +348,16 @@ impl<'a> Pass<'a> {
         Ok(delay.map_or_else(Action::await_change, Action::requeue))
     }
 
-    async fn report(&self, verdict: &Verdict, news: bool) {
-        if matches!(verdict.health, Health::Reconciling | Health::Stalled) {
-            self.context.metrics().failed(verdict.reason, verdict.health == Health::Stalled);
+    /// Counts what status says, which the ten-minute rule may have changed.
+    fn count(&self, status: &TargetStatus) {
+        let ready = find(&status.conditions, ConditionType::Ready).filter(|ready| ready.status != "True");
+        if let Some(reason) = ready.and_then(|ready| Reason::parse(&ready.reason)) {
+            let terminal = find(&status.conditions, ConditionType::Stalled).is_some();
+            self.context.metrics().failed(reason, terminal);
         }
+    }
+
+    async fn report(&self, verdict: &Verdict, news: bool) {
         let Some(note) = &verdict.note else { return };
         let failure = matches!(note.kind, plan::NoteKind::Failed(_));
         if failure && !news {
@@ -385,24 +377,20 @@ impl<'a> Pass<'a> {
             self.context.backoff().reset(uid);
         }
         match retry {
-            Retry::Resync => Some(jittered(self.context.resync())),
+            // The observer wakes whoever differs.
+            Retry::Resync | Retry::OnChange => None,
             Retry::After(pause) => Some(jittered(pause)),
             Retry::BackOff => Some(self.context.backoff().next(uid)),
-            Retry::OnChange => None,
         }
     }
 }
 
-fn claim_of(object: &Target) -> ClaimState {
-    ClaimState::parse(object.annotations().get(CLAIM_ANNOTATION).map(String::as_str))
+/// Whether status says Ready for the newest generation.
+pub(super) fn is_settled(object: &Target) -> bool {
+    let ready = object.status.as_ref().and_then(|status| find(&status.conditions, ConditionType::Ready));
+    ready.is_some_and(|ready| ready.status == "True" && ready.observed_generation == object.metadata.generation)
 }
 
-/// Without our own user id no event can be told to be ours: the same as not being allowed to read events.
-fn own_user_unknown() -> crate::zitadel::error::ApiError {
-    crate::zitadel::error::ApiError {
-        status: 403,
-        code: 7,
-        message: "the id of our own user could not be read".into(),
-        id: None,
-    }
+fn claim_of(object: &Target) -> ClaimState {
+    ClaimState::parse(object.annotations().get(CLAIM_ANNOTATION).map(String::as_str))
 }

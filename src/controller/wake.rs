@@ -13,7 +13,9 @@ use tokio_util::sync::CancellationToken;
 use super::Guarded;
 use super::connection::Due;
 use super::context::Context;
+use super::observer;
 use crate::api::reason::Reason;
+use crate::api::target::Target;
 
 /// How often credential and CA files are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -25,21 +27,40 @@ pub(super) struct Shard {
     pub wake: UnboundedSender<ObjectRef<Guarded>>,
 }
 
+impl Shard {
+    /// Asks for a pass now, whatever the object was waiting for.
+    pub(super) fn wake(&self, object: &Guarded, target: &Target, context: &Context) {
+        context.disturb(target);
+        // The receiver lives as long as the controller; without it there is nobody to wake.
+        let _ = self.wake.unbounded_send(ObjectRef::from_obj(object));
+    }
+}
+
 /// Probes a connection that is down or in doubt, watches the files it depends on, and wakes who waits for it.
-pub(super) async fn tend(context: Arc<Context>, shards: Vec<Shard>, stop: CancellationToken) {
+pub(super) async fn tend(context: Arc<Context>, shards: Arc<Vec<Shard>>, stop: CancellationToken) {
     let files = context.watched_files();
     let mut seen = fingerprint(&files).await;
+    let mut known = None;
     let mut look = tokio::time::interval(LOOK);
     while !stop.is_cancelled() {
         let due = context.connector().due().await;
         tokio::select! {
             () = stop.cancelled() => return,
-            () = context.connector().changed() => {}
+            () = context.connector().changed() => {
+                // What only a person can mend concerns all objects; an outage that passes concerns those in work.
+                let told = context.connector().trouble().await.filter(|reason| needs_a_person(*reason));
+                if told.is_some() && told != known {
+                    wake(&shards, &context, |reason| reason == Reason::Available);
+                }
+                known = told;
+            }
             () = come(due) => {
                 // A doubt that proves unfounded wakes nobody: what failed was one call, and has its own back-off.
                 let up = context.connector().ensure().await.is_ok();
                 if up && matches!(due, Some(Due::Down(_))) {
-                    wake(&shards, &context);
+                    // One list first, so that those who wait need no read of their own.
+                    observer::refresh(&context).await;
+                    wake(&shards, &context, waits_for_connection);
                 }
             }
             _ = look.tick() => {
@@ -48,7 +69,7 @@ pub(super) async fn tend(context: Arc<Context>, shards: Vec<Shard>, stop: Cancel
                     seen = now;
                     tracing::info!("a credential or CA file changed");
                     context.connector().retry_now().await;
-                    wake(&shards, &context);
+                    wake(&shards, &context, waits_for_connection);
                 }
             }
         }
@@ -64,17 +85,26 @@ async fn come(due: Option<Due>) {
     }
 }
 
-fn wake(shards: &[Shard], context: &Context) {
+fn wake(shards: &[Shard], context: &Context, concerned: impl Fn(Reason) -> bool) {
     for shard in shards {
         for object in shard.store.state() {
             let Ok(target) = &object.0 else { continue };
-            if target.ready_reason().is_some_and(waits_for_connection) {
-                context.disturb(target);
-                // The receiver lives as long as the controller; without it there is nobody to wake.
-                let _ = shard.wake.unbounded_send(ObjectRef::from_obj(object.as_ref()));
+            if target.ready_reason().is_some_and(&concerned) {
+                shard.wake(&object, target, context);
             }
         }
     }
+}
+
+const fn needs_a_person(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::ActionsDisabled
+            | Reason::AuthenticationFailed
+            | Reason::PermissionDenied
+            | Reason::CredentialsUnavailable
+            | Reason::ApiUnsupported
+    )
 }
 
 const fn waits_for_connection(reason: Reason) -> bool {

@@ -11,8 +11,6 @@ use prometheus_client::metrics::gauge::ConstGauge;
 
 /// Clock ticks a second in `/proc`: USER_HZ, 100 on every Linux architecture.
 const TICKS: f64 = 100.0;
-/// Bytes of a page on the architectures we build for.
-const PAGE: f64 = 4096.0;
 
 /// Reads `/proc/self` on every scrape; a field that cannot be read is left out.
 #[derive(Debug)]
@@ -37,11 +35,16 @@ impl Reading {
         let boot = fs::read_to_string("/proc/stat").unwrap_or_default();
         let boot =
             boot.lines().find_map(|line| line.strip_prefix("btime ")).and_then(|text| text.trim().parse::<f64>().ok());
+        // Not the page count of `stat`: pages are larger on some arm64 kernels.
+        let memory = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let resident = memory.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
         let max = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
         Self {
             cpu_seconds: field(11).zip(field(12)).map(|(user, system)| (user + system) / TICKS),
-            resident_bytes: field(21).map(|pages| pages * PAGE),
+            resident_bytes: resident
+                .and_then(|text| text.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok())
+                .map(|kb| kb * 1024.0),
             open_fds: fs::read_dir("/proc/self/fd").ok().map(|entries| entries.map(|_| 1.0).sum()),
             max_fds: max.and_then(|rest| rest.split_whitespace().next()).and_then(|text| text.parse().ok()),
             start_seconds: boot.zip(field(19)).map(|(boot, ticks)| boot + ticks / TICKS),

@@ -16,6 +16,9 @@ pub struct Connection {
     pub instance: Option<String>,
     /// Longest time that one call may take: after it, and a margin, a create without an answer cannot happen any more.
     pub timeout: std::time::Duration,
+    /// How long a target may be missing on the read side before that is reported: projection lag is milliseconds, a
+    /// rebuild after an upgrade can take a minute.
+    pub grace: std::time::Duration,
 }
 
 /// A remote target that may be the result of our own claim.
@@ -69,6 +72,8 @@ pub enum Answer {
     Probed(Result<Version, Error>),
     /// Of Update.
     Updated(Change, bool, Result<Version, Error>),
+    /// Of Survey: the newest date that the read side shows of any target.
+    Surveyed(Option<Timestamp>),
     /// Of History.
     History(Result<Option<Newest>, Error>),
     /// Of Delete.
@@ -90,7 +95,7 @@ impl Answer {
             Self::Probed(result) | Self::Updated(_, _, result) => result.as_ref().err(),
             Self::History(result) => result.as_ref().err(),
             Self::Deleted(result) => result.as_ref().err(),
-            Self::Claimed | Self::Created(..) | Self::Committed(_) | Self::Done => None,
+            Self::Claimed | Self::Surveyed(_) | Self::Created(..) | Self::Committed(_) | Self::Done => None,
         }
     }
 }
@@ -108,6 +113,8 @@ pub struct Facts {
     pub(super) recovered: Option<TargetId>,
     pub(super) view: Option<Result<Option<RemoteTarget>, Error>>,
     pub(super) probed: Option<Result<Version, Error>>,
+    /// Date of the newest thing that the read side shows; the earliest of all dates if it shows nothing.
+    pub(super) surveyed: Option<Timestamp>,
     /// What this pass has written.
     pub(super) changes: Vec<Change>,
     /// State after the newest write of this pass.
@@ -146,11 +153,18 @@ impl Facts {
             Answer::Committed(id) => self.recovered = Some(id),
             Answer::Read(view) => self.view = Some(view),
             Answer::Probed(result) => self.probed = Some(result),
+            Answer::Surveyed(newest) => self.surveyed = Some(newest.unwrap_or(Timestamp::MIN)),
             Answer::Updated(change, raise, result) => self.learn_update(change, raise, result),
             Answer::History(newest) => self.history = Some(newest),
             Answer::Deleted(result) => self.deleted = Some(result),
             Answer::Done => {}
         }
+    }
+
+    /// Whether this pass has neither written nor waited: then a recent list is as good as a read.
+    #[must_use]
+    pub fn untouched(&self) -> bool {
+        !self.claimed && !self.created && self.recovered.is_none() && self.changes.is_empty() && self.waits == 0
     }
 
     /// Notes that the read side was given time: what was read before no longer counts.

@@ -4,8 +4,10 @@
 //! what came of it, and asks again until the step is [`Step::Finish`]. Everything that makes the lifecycle safe is
 //! decided here, so it can be checked without a server. May import `api` and the domain types of `zitadel`.
 
+mod adopt;
 pub mod difference;
 pub mod facts;
+mod leave;
 pub mod settle;
 pub mod spec;
 pub mod status;
@@ -16,11 +18,12 @@ mod target_tests;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::api::claim::{Claim, ClaimState};
-use crate::api::condition::Health;
+use crate::api::condition::{ConditionType, Health, find};
 use crate::api::reason::Reason;
-use crate::api::target::{ConnectionStatus, DeletionPolicy, TargetSpec, TargetStatus};
+use crate::api::target::{ConnectionStatus, DeletionPolicy, ManagementPolicy, TargetSpec, TargetStatus};
 use crate::zitadel::{TargetConfig, TargetId, TargetName};
 
 pub use crate::zitadel::Change;
@@ -44,6 +47,10 @@ pub struct Object<'a> {
     pub spec: &'a TargetSpec,
     /// What was last recorded.
     pub status: &'a TargetStatus,
+    /// An older Target (namespace/name) that holds the same remote target, or is about to take it over.
+    pub rival: Option<&'a str>,
+    /// Whether the definition of Targets itself is being deleted: then every Target is let go as with Retain.
+    pub definition_going: bool,
 }
 
 impl Object<'_> {
@@ -65,13 +72,31 @@ impl Object<'_> {
     }
 
     fn retained(&self) -> bool {
-        self.spec.deletion_policy.unwrap_or_default() == DeletionPolicy::Retain
+        let wanted = self.spec.deletion_policy.unwrap_or_default() == DeletionPolicy::Retain;
+        wanted || self.definition_going || self.observed_only() || self.rival.is_some()
+    }
+
+    fn observed_only(&self) -> bool {
+        self.spec.management_policy.unwrap_or_default() == ManagementPolicy::Observe
+    }
+
+    fn external_id(&self) -> Option<TargetId> {
+        self.spec.external_id.as_deref().and_then(|text| text.parse().ok())
     }
 
     /// Whether the last recorded outcome is success for this very generation.
     fn ready_now(&self) -> bool {
-        let ready = crate::api::condition::find(&self.status.conditions, crate::api::condition::ConditionType::Ready);
-        ready.is_some_and(|ready| ready.status == "True" && ready.observed_generation == Some(self.generation))
+        self.said().is_some_and(|ready| ready.status == "True")
+    }
+
+    /// Whether the last recorded outcome for this very generation has this reason.
+    fn was(&self, reason: Reason) -> bool {
+        self.said().is_some_and(|ready| ready.reason == reason.as_str())
+    }
+
+    fn said(&self) -> Option<&Condition> {
+        find(&self.status.conditions, ConditionType::Ready)
+            .filter(|ready| ready.observed_generation == Some(self.generation))
     }
 }
 
@@ -112,6 +137,8 @@ pub enum Step {
         /// Whether this only prepares the real change (see [`difference`]).
         raise: bool,
     },
+    /// Ask how new the newest thing is that the read side shows. Answered from the last list, without a call.
+    Survey,
     /// Read the newest event of the target.
     History(TargetId),
     /// Delete the target.
@@ -202,6 +229,8 @@ pub enum NoteKind {
     Created,
     /// The id of a create whose answer was lost was found again.
     Recovered,
+    /// An existing target was taken over.
+    Adopted,
     /// The target was changed because the spec changed.
     Updated,
     /// The target was changed back after somebody else changed it.

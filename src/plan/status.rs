@@ -12,7 +12,7 @@ use super::{Note, NoteKind, Object, RemoteFacts, Retry, Verdict};
 use crate::api::condition::{ConditionType, Health, conditions, find};
 use crate::api::reason::Reason;
 use crate::api::target::{ConnectionStatus, TargetStatus};
-use crate::zitadel::{Class, Error, RemoteTarget};
+use crate::zitadel::{Class, Error, RemoteTarget, TargetId};
 
 /// How long Reconciling may last before it is called Stalled (as Deployments do; retries go on).
 pub const PROGRESS_DEADLINE: SignedDuration = SignedDuration::from_mins(10);
@@ -80,19 +80,74 @@ impl Verdict {
     pub fn instance_changed() -> Self {
         let text = "the connection leads to another ZITADEL instance than the one recorded in status.connection; nothing \
                     is touched: point it back, or delete this object with deletionPolicy Retain and create it anew";
-        let note = Note { kind: NoteKind::Failed(Reason::InstanceChanged), text: text.to_owned() };
-        let retry = Retry::After(NAME_RETRY);
-        Self { note: Some(note), ..Self::new(Health::Stalled, Reason::InstanceChanged, text, retry) }
+        Self::stalled(Reason::InstanceChanged, text.to_owned())
     }
 
     /// The write side has the target, the read side has not, for longer than lag explains.
     #[must_use]
-    pub fn ghost() -> Self {
-        let text = "ZITADEL acknowledged the target but does not show it, so it may not be called; delete and re-create \
-                    this object if this lasts";
+    pub fn ghost(connection: &Connection) -> Self {
+        let text = "ZITADEL acknowledged the target but does not show it, so it may not be called; it is replaced once \
+                    ZITADEL shows something newer";
         let note = Note { kind: NoteKind::Failed(Reason::NotProjected), text: text.to_owned() };
-        let retry = Retry::After(GHOST_RETRY);
+        let retry = Retry::After(GHOST_RETRY.min(connection.grace));
         Self { note: Some(note), ..Self::new(Health::Reconciling, Reason::NotProjected, text, retry) }
+    }
+
+    /// The replacement of a ghost is a ghost again: something is wrong with the server.
+    #[must_use]
+    pub fn ghost_again() -> Self {
+        let text = "ZITADEL does not show the target although it was already replaced once, so it may not be called: \
+                    look at the server's projections (projections.targets), then delete and re-create this object";
+        Self::stalled(Reason::NotProjected, text.to_owned())
+    }
+
+    /// The read side does not show a target that may only be looked at.
+    #[must_use]
+    pub fn unseen(id: &TargetId) -> Self {
+        let text = format!("ZITADEL shows no target {id}; with managementPolicy Observe nothing is done about it");
+        Self::stalled(Reason::ExternallyDeleted, text)
+    }
+
+    /// The target named by `spec.externalId` does not exist.
+    #[must_use]
+    pub fn no_such_target(id: &TargetId) -> Self {
+        let text = format!(
+            "ZITADEL has no target {id}; with spec.externalId none is created: create another Target with the right id, \
+             or without externalId"
+        );
+        Self::stalled(Reason::ExternallyDeleted, text)
+    }
+
+    /// `spec.externalId` asks for another target than the one that this object already has.
+    #[must_use]
+    pub fn other_target(held: &TargetId, wanted: &TargetId) -> Self {
+        let text = format!(
+            "this object already has target {held} and spec.externalId asks for {wanted}: nothing is touched; create \
+             another Target for {wanted}"
+        );
+        Self::stalled(Reason::AdoptionConflict, text)
+    }
+
+    /// An older Target has the remote target.
+    #[must_use]
+    pub fn contested(rival: &str) -> Self {
+        let text = format!("the older Target {rival} holds the same target in ZITADEL; this one touches nothing");
+        Self::stalled(Reason::AdoptionConflict, text)
+    }
+
+    /// What may only be looked at differs.
+    #[must_use]
+    pub fn drifted(remote: RemoteFacts, fields: &[&str]) -> Self {
+        let text = format!(
+            "the target in ZITADEL differs from spec ({}) and managementPolicy is Observe: nothing is changed",
+            fields.join(", ")
+        );
+        Self { remote: Some(remote), retry: Retry::Resync, ..Self::stalled(Reason::Drifted, text) }
+    }
+
+    fn stalled(reason: Reason, text: String) -> Self {
+        let note = Note { kind: NoteKind::Failed(reason), text: text.clone() };
+        Self { note: Some(note), ..Self::new(Health::Stalled, reason, text, Retry::After(NAME_RETRY)) }
     }
 
     /// Waiting for something that time alone brings; asked about again soon, and when `rest` is over.
@@ -164,16 +219,6 @@ fn recorded(connection: &Connection) -> ConnectionStatus {
         instance: connection.instance.clone(),
         url: connection.url.clone(),
         api: connection.api.to_string(),
-    }
-}
-
-impl Object<'_> {
-    /// Whether the last outcome was a taken name; then it is looked up before it is claimed again.
-    pub(super) fn was_taken(&self) -> bool {
-        let ready = find(&self.status.conditions, ConditionType::Ready);
-        ready.is_some_and(|ready| {
-            ready.reason == Reason::NameTaken.as_str() && ready.observed_generation == Some(self.generation)
-        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! The lifecycle of one Target: claim, create, commit, recover, keep equal, delete.
 //!
-//! [`plan`] reads like the protocol (design, section 4). The rules that carry the weight:
+//! [`plan`] reads like the protocol (docs/decisions/0002-claims.md). The rules that carry the weight:
 //! - A create is sent only in the pass that wrote its claim, and a claim is written conditionally on
 //!   resourceVersion: two replicas, or two lives of one, never send the same create twice.
 //! - An open claim of an earlier pass is settled (see [`super::settle`]) before anything else is begun.
@@ -11,17 +11,16 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::adopt::adopt;
 use super::difference::{fields, next_edit};
 use super::facts::{Connection, Facts};
+use super::leave::delete;
 use super::settle::{Settlement, outcome_unknown, settle};
-use super::{Note, NoteKind, Object, Release, RemoteFacts, Step, Verdict, spec};
-use crate::api::claim::Claim;
+use super::{Note, NoteKind, Object, RemoteFacts, Step, Verdict, spec};
+use crate::api::claim::{Claim, ClaimState};
 use crate::api::reason::Reason;
 use crate::zitadel::{Class, RemoteTarget, TargetConfig, TargetId, TargetName, Version};
 
-/// How long a target may be missing on the read side before that is reported (projection lag is milliseconds, a
-/// rebuild after an upgrade can take a minute).
-pub const GHOST_GRACE: SignedDuration = SignedDuration::from_mins(2);
 /// How soon a create without an answer is asked about for the first time: mostly only the answer was lost.
 const ASK_FIRST: Duration = Duration::from_secs(1);
 /// Pauses before a read is repeated within a pass, in milliseconds; the lag seen on real servers is 15 to 500 ms.
@@ -48,10 +47,12 @@ pub fn plan(object: &Object<'_>, facts: &Facts, now: Timestamp) -> Step {
     if let Some(refusal) = refuse(object, &wanted, connection) {
         return Step::Finish(refusal);
     }
-    match (object.open_claim(), object.id()) {
-        (Some(claim), _) => fulfil(object, claim, &wanted, connection, facts, now),
-        (None, Some(id)) => keep(object, &id, &wanted, connection, facts, now),
-        (None, None) => begin(object, None, &wanted, connection, facts, now),
+    match (object.open_claim(), object.id(), object.external_id()) {
+        (Some(claim), _, _) => fulfil(object, claim, &wanted, connection, facts, now),
+        (None, Some(id), Some(external)) if id != external => Step::Finish(Verdict::other_target(&id, &external)),
+        (None, Some(id), _) => keep(object, &id, &wanted, connection, facts, now),
+        (None, None, Some(external)) => adopt(object, &external, connection, facts),
+        (None, None, None) => begin(object, None, &wanted, connection, facts, now),
     }
 }
 
@@ -81,11 +82,14 @@ fn begin(
     facts: &Facts,
     now: Timestamp,
 ) -> Step {
+    if let Some(external) = object.external_id() {
+        return Step::Finish(Verdict::no_such_target(&external));
+    }
     // The claim of a refused create has just been dropped.
     if let Some(error) = &facts.create_failed {
         return Step::Finish(Verdict::failed(error));
     }
-    if object.was_taken() {
+    if object.was(Reason::NameTaken) {
         // A taken name is looked up before it is claimed again, so that waiting for it writes nothing.
         match &facts.looked_up {
             None => return Step::LookUp(wanted.name.clone()),
@@ -99,7 +103,16 @@ fn begin(
         since: now,
         time: now,
         replaces: replaces.map(ToString::to_string),
+        repairs: repairs(object, facts),
     })
+}
+
+/// A ghost that this pass has deleted is being replaced; an ordinary create starts to count anew.
+fn repairs(object: &Object<'_>, facts: &Facts) -> u32 {
+    match object.claim {
+        ClaimState::Held(claim) if facts.deleted.is_some() => claim.repairs + 1,
+        _ => u32::from(facts.deleted.is_some()),
+    }
 }
 
 /// An open claim: either it is ours, of this pass, or it has to be settled.
@@ -137,6 +150,7 @@ fn fulfil(
             since: if wanted.name == name { claim.since } else { now },
             time: now,
             replaces: object.id().map(|id| id.to_string()),
+            repairs: claim.repairs,
         }),
         Settlement::Open(rest) => Step::Finish(outcome_unknown(rest)),
         Settlement::Unknown(error) => Step::Finish(Verdict::failed(&error)),
@@ -152,7 +166,10 @@ fn keep(
     facts: &Facts,
     now: Timestamp,
 ) -> Step {
-    if !object.finalized {
+    if let Some(rival) = object.rival {
+        return Step::Finish(Verdict::contested(rival));
+    }
+    if !object.finalized && !object.observed_only() {
         return Step::Hold;
     }
     if let Some(error) = &facts.update_failed {
@@ -168,6 +185,10 @@ fn keep(
         Some(Ok(Some(remote))) if remote.version.is_before(&known_version(object, facts)) => lagging(object, facts),
         Some(Ok(Some(remote))) => match next_edit(wanted, remote, facts.raised) {
             None => in_sync(object, remote, wanted, connection, facts),
+            Some(edit) if object.observed_only() => {
+                let known = RemoteFacts::of(remote, connection);
+                Step::Finish(Verdict::drifted(known, &fields(&edit.change)))
+            }
             Some(_) if facts.changes.len() > 4 => Step::Finish(Verdict::verifying()),
             Some(edit) => Step::Update { id: id.clone(), change: edit.change, raise: edit.raise },
         },
@@ -184,9 +205,11 @@ fn known_version(object: &Object<'_>, facts: &Facts) -> Version {
 
 /// The read side shows an older state than the one we wrote.
 fn lagging(object: &Object<'_>, facts: &Facts) -> Step {
+    if facts.changes.is_empty() && object.ready_now() {
+        return Step::Finish(Verdict::unchanged(object));
+    }
     match READ_BACK.get(facts.waits as usize) {
         Some(pause) => Step::Wait(Duration::from_millis(*pause)),
-        None if facts.changes.is_empty() && object.ready_now() => Step::Finish(Verdict::unchanged(object)),
         None => Step::Finish(Verdict::verifying()),
     }
 }
@@ -200,6 +223,9 @@ fn missing(
     facts: &Facts,
     now: Timestamp,
 ) -> Step {
+    if object.observed_only() {
+        return Step::Finish(Verdict::unseen(id));
+    }
     match &facts.probed {
         None => Step::Probe(id.clone()),
         Some(Err(error)) if error.class() == Class::TargetGone => {
@@ -210,9 +236,42 @@ fn missing(
             let born = object.status.creation_date.as_deref().and_then(|text| text.parse().ok());
             let newest = [born, version.changed].into_iter().flatten().max();
             // Our reading of the server's clock may be a second behind its own dates: then the age is negative, and young.
-            let young = |date: Timestamp| now.duration_since(date) < GHOST_GRACE;
-            if newest.is_some_and(young) { lagging(object, facts) } else { Step::Finish(Verdict::ghost()) }
+            let young = |date: Timestamp| {
+                now.duration_since(date) < SignedDuration::try_from(connection.grace).unwrap_or(SignedDuration::MAX)
+            };
+            if newest.is_some_and(young) {
+                lagging(object, facts)
+            } else {
+                replace_ghost(object, id, newest, wanted, connection, facts, now)
+            }
         }
+    }
+}
+
+/// A ghost (seen on v2.58.7 and v2.71.19) is told first, and replaced when the read side is known to work: it shows
+/// something newer. Without that proof a rebuilt projection, which shows nothing old for a while, would make every
+/// target look like one.
+fn replace_ghost(
+    object: &Object<'_>,
+    id: &TargetId,
+    newest: Option<Timestamp>,
+    wanted: &TargetConfig,
+    connection: &Connection,
+    facts: &Facts,
+    now: Timestamp,
+) -> Step {
+    if !object.was(Reason::NotProjected) {
+        return Step::Finish(Verdict::ghost(connection));
+    }
+    if matches!(object.claim, ClaimState::Held(claim) if claim.repairs > 0) {
+        return Step::Finish(Verdict::ghost_again());
+    }
+    match (facts.surveyed, &facts.deleted) {
+        (None, _) => Step::Survey,
+        (Some(shown), None) if shown > newest.unwrap_or(Timestamp::MIN) => Step::Delete(id.clone()),
+        (Some(_), None) => Step::Finish(Verdict::ghost(connection)),
+        (Some(_), Some(Err(error))) => Step::Finish(Verdict::failed(error)),
+        (Some(_), Some(Ok(()))) => begin(object, Some(id), wanted, connection, facts, now),
     }
 }
 
@@ -250,68 +309,26 @@ fn news(object: &Object<'_>, remote: &RemoteTarget, wanted: &TargetConfig, facts
     if facts.created {
         return Some(Note { kind: NoteKind::Created, text: format!("created target {id} ({})", wanted.name) });
     }
-    if facts.changes.is_empty() {
-        let text = format!("found target {id} ({}), created by an earlier call whose answer was lost", wanted.name);
-        return facts.recovered.as_ref().map(|_| Note { kind: NoteKind::Recovered, text });
-    }
     let mut changed: Vec<_> = facts.changes.iter().flat_map(fields).collect();
     changed.sort_unstable();
     changed.dedup();
     let changed = changed.join(", ");
-    if object.status.observed_generation == Some(object.generation) && facts.recovered.is_none() {
+    if facts.recovered.is_some() {
+        let (kind, how) = match object.spec.external_id {
+            Some(_) => (NoteKind::Adopted, "taken over as spec.externalId asks"),
+            None => (NoteKind::Recovered, "found again: created by an earlier call whose answer was lost"),
+        };
+        let also = if changed.is_empty() { String::new() } else { format!("; changed: {changed}") };
+        return Some(Note { kind, text: format!("target {id} ({}) {how}{also}", wanted.name) });
+    }
+    if changed.is_empty() {
+        return None;
+    }
+    if object.status.observed_generation == Some(object.generation) {
         let text = format!("target {id} differed from spec and was changed back: {changed}");
         return Some(Note { kind: NoteKind::DriftCorrected, text });
     }
     Some(Note { kind: NoteKind::Updated, text: format!("changed target {id}: {changed}") })
-}
-
-/// The way out: nothing of ours may stay behind, and nothing of others may be touched.
-fn delete(object: &Object<'_>, facts: &Facts, now: Timestamp) -> Step {
-    if !object.finalized {
-        return Step::Ignore;
-    }
-    if object.retained() {
-        return Step::Release(Release::Retained);
-    }
-    if object.suspended() {
-        return Step::Finish(Verdict::suspended("spec.suspend is true: deletion waits until it is false"));
-    }
-    match &facts.deleted {
-        Some(Ok(())) => return Step::Release(Release::Deleted),
-        Some(Err(error)) => return Step::Finish(Verdict::failed(error).while_deleting()),
-        None => {}
-    }
-    let (claim, id) = (object.open_claim(), object.id());
-    if claim.is_none() && id.is_none() {
-        return Step::Release(Release::NothingRemote);
-    }
-    let connection = match &facts.connection {
-        None => return Step::Connect,
-        Some(Err(error)) => return Step::Finish(Verdict::failed(error).while_deleting()),
-        Some(Ok(connection)) => connection,
-    };
-    let recorded = object.status.connection.as_ref().and_then(|recorded| recorded.instance.clone());
-    let home = claim.map_or(recorded, |claim| claim.instance.clone());
-    if home.is_some() && connection.instance.is_some() && home != connection.instance {
-        return Step::Finish(Verdict::instance_changed().while_deleting());
-    }
-    match (claim, id) {
-        (Some(claim), _) => abandon(claim, connection, facts, now),
-        (None, Some(id)) => Step::Delete(id),
-        (None, None) => Step::Release(Release::NothingRemote),
-    }
-}
-
-/// Deletion while a create may have happened: find out, then delete what it made.
-fn abandon(claim: &Claim, connection: &Connection, facts: &Facts, now: Timestamp) -> Step {
-    let Ok(name) = claim.name.parse::<TargetName>() else { return Step::Release(Release::NothingRemote) };
-    match settle(claim, &name, connection, facts, now) {
-        Settlement::Do(step) => step,
-        Settlement::Ours(candidate) => Step::Delete(candidate.id),
-        Settlement::Nothing => Step::Release(Release::NothingRemote),
-        Settlement::Open(rest) => Step::Finish(outcome_unknown(rest).while_deleting()),
-        Settlement::Unknown(error) => Step::Finish(Verdict::failed(&error).while_deleting()),
-    }
 }
 
 /// The status that a create's answer is committed with. On generations whose answer has no sequence, Ready waits for

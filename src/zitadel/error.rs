@@ -188,7 +188,7 @@ impl ApiError {
     }
 
     fn is_unknown_instance(&self) -> bool {
-        // Raised before any localisation, so the text is stable; there is no id (zitadel-api, section 4).
+        // Raised before any localisation, so the text is stable; there is no id (docs/zitadel/api.md section 4).
         self.status == 404 && self.id.is_none() && self.message.starts_with("unable to set instance")
     }
 

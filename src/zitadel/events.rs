@@ -9,12 +9,9 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::generation::Request;
+use super::generation::{PAGE, Request};
 use super::wire::{parse, target_id};
 use super::{TargetId, TargetName};
-
-/// Rows that one page may have.
-pub(super) const PAGE: usize = 1000;
 
 /// What to look for in the event store.
 #[derive(Debug, Clone, PartialEq, Eq)]

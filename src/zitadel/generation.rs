@@ -40,7 +40,7 @@ impl Api {
     }
 
     /// How many creates may run at once. The projection of v2.58 to v2.71 loses about one in a thousand targets
-    /// that are created in parallel, and none of those created one by one (zitadel-live, section 0).
+    /// that are created in parallel, and none of those created one by one (docs/zitadel/observed.md section 0).
     #[must_use]
     pub const fn parallel_creates(self) -> usize {
         match self {
@@ -131,11 +131,19 @@ impl FromStr for Api {
     }
 }
 
+/// Rows of a page: the most that v2 allows, and what v3alpha, which has no limit, is asked for.
+pub(super) const PAGE: usize = 1000;
+
 /// Which targets a list call asks for.
 #[derive(Debug, Clone)]
 pub(super) enum Select {
     /// The first of all: a cheap read that exercises route, token, role and feature flag.
     First,
+    /// A page of all, oldest first.
+    Page {
+        /// How many to skip.
+        offset: usize,
+    },
     /// Those whose name equals this one without regard to case.
     Named(TargetName),
 }

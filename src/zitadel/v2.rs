@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::generation::{Request, Select};
+use super::generation::{PAGE, Request, Select};
 use super::wire::{ConfigOut, change_body, config_body, parse, target_id};
 use super::{Change, Created, RemoteTarget, TargetConfig, TargetId, Version};
 
@@ -84,6 +84,10 @@ pub(super) fn got(body: Value) -> Result<RemoteTarget, String> {
 pub(super) fn list(select: &Select) -> Request {
     let body = match select {
         Select::First => json!({"pagination": {"limit": 1}}),
+        Select::Page { offset } => json!({
+            "pagination": {"offset": offset.to_string(), "limit": PAGE, "asc": true},
+            "sortingColumn": "TARGET_FIELD_NAME_CREATED_DATE",
+        }),
         Select::Named(name) => json!({"filters": [{"targetNameFilter": {
             "targetName": name.as_str(), "method": "TEXT_FILTER_METHOD_EQUALS_IGNORE_CASE"}}]}),
     };

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::generation::{Request, Select};
+use super::generation::{PAGE, Request, Select};
 use super::wire::{ConfigOut, change_body, config_body, parse, target_id};
 use super::{Change, Created, RemoteTarget, TargetConfig, TargetId, Version};
 
@@ -95,6 +95,10 @@ pub(super) fn got(body: Value) -> Result<RemoteTarget, String> {
 pub(super) fn list(select: &Select) -> Request {
     let body = match select {
         Select::First => json!({"query": {"limit": 1}}),
+        Select::Page { offset } => json!({
+            "query": {"offset": offset.to_string(), "limit": PAGE, "asc": true},
+            "sortingColumn": "FIELD_NAME_CREATION_DATE",
+        }),
         Select::Named(name) => json!({"queries": [{"targetNameQuery": {
             "targetName": name.as_str(), "method": "TEXT_QUERY_METHOD_EQUALS_IGNORE_CASE"}}]}),
     };

@@ -91,7 +91,7 @@ async fn every_field_can_be_changed() {
     }
 }
 
-/// The server bug of zitadel-live 0.4: created with true, an update to false alone is ignored.
+/// The server bug of docs/zitadel/observed.md 0.4: created with true, an update to false alone is ignored.
 #[tokio::test]
 async fn interrupt_on_error_can_be_lowered() {
     for generation in GENERATIONS {

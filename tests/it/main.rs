@@ -11,6 +11,7 @@ mod admission;
 mod arguments;
 mod cluster;
 mod crash;
+mod custody;
 mod house;
 mod lifecycle;
 mod manners;

@@ -201,8 +201,9 @@ async fn rate_limited_and_back() {
 /// While ZITADEL is down, one probe runs for all objects: no storm.
 #[tokio::test]
 async fn an_outage_is_probed_once_not_per_object() {
-    let world = World::new(Generation::V2).await;
+    let world = World::with(Setup::new(Generation::V2).without_operator()).await;
     let fault = world.zitadel.fault(Op::Any, Effect::Status(503, None), Times::Always);
+    world.start_operator(&[]).await;
     for index in 0..20 {
         world.create(&format!("hook-{index}"), webhook()).await;
     }

@@ -37,11 +37,13 @@ pub struct Setup {
     /// Further flags, or other values for the usual ones (the last one counts).
     pub flags: Vec<String>,
     pub start_operator: bool,
+    /// The operator's way to the cluster, if not the control plane's own: a proxy's.
+    pub kubeconfig: Option<PathBuf>,
 }
 
 impl Setup {
     pub fn new(generation: Generation) -> Self {
-        Self { generation, stand_in: Options::new(generation), flags: vec![], start_operator: true }
+        Self { generation, stand_in: Options::new(generation), flags: vec![], start_operator: true, kubeconfig: None }
     }
 
     pub fn flag(mut self, name: &str, value: &str) -> Self {
@@ -133,7 +135,7 @@ impl World {
             .args(["--watch-namespaces", &self.namespace])
             .args(["--http-addr", &format!("127.0.0.1:{port}")])
             .args(["--log-format", "human", "--log-level", "zitadel_actions_operator=trace,info"])
-            .env("KUBECONFIG", plane().kubeconfig());
+            .env("KUBECONFIG", self.setup.kubeconfig.as_deref().unwrap_or(plane().kubeconfig()));
         // Overriding a flag that is already there: clap takes one value, so the earlier one is left out.
         let overridden: Vec<String> =
             self.setup.flags.iter().cloned().chain(flags.iter().map(|f| (*f).to_owned())).collect();
@@ -265,8 +267,8 @@ impl World {
 
     /// Waits until the operator has compared this many times more with ZITADEL, whatever else happens.
     pub async fn resyncs(&self, count: usize) {
-        let before = self.calls(Op::Get);
-        self.until("resyncs happen", || async { self.calls(Op::Get) >= before + count }).await;
+        let before = self.calls(Op::List);
+        self.until("resyncs happen", || async { self.calls(Op::List) >= before + count }).await;
     }
 
     /// Over three resyncs nothing is written: not the object, not the remote target.

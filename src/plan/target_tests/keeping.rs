@@ -80,12 +80,6 @@ fn a_young_target_may_lag() {
     let mut life = Life::created();
     life.later(-1); // our reading of the server's clock is behind its own dates
     life.step_connect();
-    for _ in 0..6 {
-        life.answer(Answer::Read(Ok(None)));
-        life.answer(Answer::Probed(Ok(Version::default())));
-        assert!(matches!(life.step(), Step::Wait(_)), "{:?}", life.step());
-        life.facts.waited();
-    }
     life.answer(Answer::Read(Ok(None)));
     life.answer(Answer::Probed(Ok(Version::default())));
     assert_reason(&life.verdict(), Health::Ready, Reason::Available);
@@ -173,4 +167,145 @@ fn a_spec_of_an_older_crd_is_refused_in_words() {
     let mut life = Life::new();
     life.spec.rest_async = Some(AsyncKind {});
     assert_reason(&life.verdict(), Health::Stalled, Reason::InvalidSpec);
+}
+
+/// A target that was created long ago and that the read side does not show.
+fn ghost() -> Life {
+    let mut life = Life::created();
+    life.later(600);
+    life.step_connect();
+    life.answer(Answer::Read(Ok(None)));
+    life.answer(Answer::Probed(Ok(Version::default())));
+    life
+}
+
+/// The second look at a ghost, which was told at the first one.
+fn told_ghost() -> Life {
+    let mut life = ghost();
+    assert_reason(&life.rest(), Health::Reconciling, Reason::NotProjected);
+    life.step_connect();
+    life.answer(Answer::Read(Ok(None)));
+    life.answer(Answer::Probed(Ok(Version::default())));
+    assert_eq!(life.step(), Step::Survey);
+    life
+}
+
+#[test]
+fn a_ghost_is_replaced_once_the_read_side_shows_something_newer() {
+    let mut life = told_ghost();
+    let newer = life.now;
+    life.answer(Answer::Surveyed(Some(newer)));
+    assert_eq!(life.step(), Step::Delete(target_id("7")));
+    life.answer(Answer::Deleted(Ok(())));
+    let Step::Claim(claim) = life.step() else { panic!("{:?}", life.step()) };
+    assert_eq!((claim.replaces.as_deref(), claim.repairs), (Some("7"), 1));
+    life.answer(Answer::Claimed);
+    let Step::Create(config) = life.step() else { panic!("{:?}", life.step()) };
+    life.created_as("8", &config);
+    assert_reason(&life.rest(), Health::Ready, Reason::Available);
+
+    // Its replacement is a ghost too: not again.
+    life.later(600);
+    for _ in 0..2 {
+        life.step_connect();
+        life.answer(Answer::Read(Ok(None)));
+        life.answer(Answer::Probed(Ok(Version::default())));
+        let verdict = life.rest();
+        assert_eq!(verdict.reason, Reason::NotProjected);
+    }
+    assert!(life.status.conditions.iter().any(|condition| condition.type_ == "Stalled"));
+}
+
+#[test]
+fn a_projection_that_is_being_rebuilt_makes_no_ghosts() {
+    for shown in [None, Some(noon())] {
+        let mut life = told_ghost();
+        life.answer(Answer::Surveyed(shown));
+        assert_reason(&life.verdict(), Health::Reconciling, Reason::NotProjected);
+    }
+}
+
+fn external(id: &str) -> Life {
+    let mut life = Life::new();
+    life.spec.external_id = Some(id.into());
+    life.step_connect();
+    life
+}
+
+#[test]
+fn an_external_id_is_taken_over_and_never_created() {
+    let mut life = external("7");
+    assert_eq!(life.step(), Step::Hold);
+    life.answer(Answer::Done);
+    assert_eq!(life.step(), Step::Read(target_id("7")));
+    life.answer(Answer::Read(Ok(Some(Life::remote()))));
+    let Step::Commit(candidate) = life.step() else { panic!("{:?}", life.step()) };
+    assert_eq!(candidate.id, target_id("7"));
+    life.answer(Answer::Committed(target_id("7")));
+    let verdict = life.rest();
+    assert_reason(&verdict, Health::Ready, Reason::Available);
+    assert_eq!(verdict.note.unwrap().kind, crate::plan::NoteKind::Adopted);
+
+    let mut life = external("7");
+    life.answer(Answer::Done);
+    life.answer(Answer::Read(Ok(None)));
+    life.answer(Answer::Probed(Err(gone())));
+    assert_reason(&life.verdict(), Health::Stalled, Reason::ExternallyDeleted);
+
+    // Taken over, then deleted by somebody else: still not created.
+    let mut life = Life::created();
+    life.spec.external_id = Some("7".into());
+    life.step_connect();
+    life.answer(Answer::Read(Ok(None)));
+    life.answer(Answer::Probed(Err(gone())));
+    assert_reason(&life.verdict(), Health::Stalled, Reason::ExternallyDeleted);
+}
+
+#[test]
+fn an_external_id_that_contradicts_the_status_is_refused() {
+    let mut life = Life::created();
+    life.spec.external_id = Some("9".into());
+    life.step_connect();
+    assert_reason(&life.verdict(), Health::Stalled, Reason::AdoptionConflict);
+}
+
+#[test]
+fn the_younger_of_two_holders_touches_nothing() {
+    let mut life = Life::created();
+    life.rival = Some("other/hook");
+    life.spec.timeout = "3s".into();
+    life.step_connect();
+    assert_reason(&life.verdict(), Health::Stalled, Reason::AdoptionConflict);
+    life.facts = Facts::default();
+    life.deleting = true;
+    assert_eq!(life.step(), Step::Release(Release::Retained));
+
+    let mut life = external("7");
+    life.rival = Some("other/hook");
+    assert_reason(&life.verdict(), Health::Stalled, Reason::AdoptionConflict);
+}
+
+#[test]
+fn observe_never_writes() {
+    let observed = || {
+        let mut life = external("7");
+        life.spec.management_policy = Some(ManagementPolicy::Observe);
+        life
+    };
+    let mut life = observed();
+    assert_eq!(life.step(), Step::Read(target_id("7")), "not even a finalizer is needed");
+    let remote = RemoteTarget { timeout: Duration::from_secs(99), ..Life::remote() };
+    life.answer(Answer::Read(Ok(Some(remote.clone()))));
+    life.answer(Answer::Committed(target_id("7")));
+    life.answer(Answer::Read(Ok(Some(remote))));
+    let verdict = life.rest();
+    assert_reason(&verdict, Health::Stalled, Reason::Drifted);
+    assert!(verdict.message.contains("timeout"));
+    life.deleting = true;
+    life.finalized = true;
+    assert_eq!(life.step(), Step::Release(Release::Retained));
+
+    let mut life = observed();
+    life.answer(Answer::Read(Ok(None)));
+    assert_reason(&life.verdict(), Health::Stalled, Reason::ExternallyDeleted);
 }

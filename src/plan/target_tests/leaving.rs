@@ -74,7 +74,7 @@ fn a_status_or_claim_that_somebody_forged_is_not_believed() {
     assert!(matches!(life.step(), Step::Claim(_)), "an id that is none is none: {:?}", life.step());
 
     let mut life = Life::new();
-    let broken = Claim { name: String::new(), instance: None, since: noon(), time: noon(), replaces: None };
+    let broken = Claim { name: String::new(), instance: None, since: noon(), time: noon(), replaces: None, repairs: 0 };
     life.claim = ClaimState::Held(broken);
     life.step_connect();
     assert_eq!(life.step(), Step::DropClaim);
@@ -88,4 +88,12 @@ fn a_lost_finalizer_is_put_back_first() {
     assert_eq!(life.step(), Step::Hold);
     life.answer(Answer::Done);
     assert_eq!(life.step(), Step::Read(target_id("7")));
+}
+
+#[test]
+fn the_end_of_the_definition_is_like_retain() {
+    let mut life = Life::created();
+    life.deleting = true;
+    life.definition_going = true;
+    assert_eq!(life.step(), Step::Release(Release::Retained));
 }

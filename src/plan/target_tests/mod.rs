@@ -13,7 +13,9 @@ use super::{Answer, Candidate, Connection, Facts, Object, Release, Step, Verdict
 use crate::api::claim::{Claim, ClaimState};
 use crate::api::condition::Health;
 use crate::api::reason::Reason;
-use crate::api::target::{AsyncKind, ConnectionStatus, DeletionPolicy, TargetSpec, TargetStatus, WaitingKind};
+use crate::api::target::{
+    AsyncKind, ConnectionStatus, DeletionPolicy, ManagementPolicy, TargetSpec, TargetStatus, WaitingKind,
+};
 use crate::plan::facts::Newest;
 use crate::zitadel::error::ApiError;
 use crate::zitadel::{Api, Created, Error, Kind, OnError, RemoteTarget, TargetId, Version};
@@ -28,7 +30,13 @@ fn target_id(text: &str) -> TargetId {
 }
 
 fn connection(api: Api) -> Connection {
-    Connection { api, url: "https://z".into(), instance: Some("i1".into()), timeout: Duration::from_secs(10) }
+    Connection {
+        api,
+        url: "https://z".into(),
+        instance: Some("i1".into()),
+        timeout: Duration::from_secs(10),
+        grace: Duration::from_mins(2),
+    }
 }
 
 fn refused(status: u16, code: i64, id: &str) -> Error {
@@ -53,6 +61,8 @@ struct Life {
     facts: Facts,
     now: Timestamp,
     api: Api,
+    rival: Option<&'static str>,
+    definition_going: bool,
 }
 
 impl Life {
@@ -65,6 +75,8 @@ impl Life {
             timeout: "10s".into(),
             endpoint: "https://h/x".into(),
             deletion_policy: None,
+            external_id: None,
+            management_policy: None,
             suspend: None,
         };
         Self {
@@ -76,6 +88,8 @@ impl Life {
             facts: Facts::default(),
             now: noon(),
             api: Api::V3Alpha,
+            rival: None,
+            definition_going: false,
         }
     }
 
@@ -99,6 +113,8 @@ impl Life {
             claim: &self.claim,
             spec: &self.spec,
             status: &self.status,
+            rival: self.rival,
+            definition_going: self.definition_going,
         }
     }
 

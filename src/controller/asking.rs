@@ -1,0 +1,81 @@
+//! The questions of a pass: what it asks of ZITADEL and of the cache, in the planner's terms.
+
+use jiff::Timestamp;
+
+use super::target::Pass;
+use crate::plan::facts::Newest;
+use crate::plan::{Answer, Candidate};
+use crate::zitadel::error::ApiError;
+use crate::zitadel::events::{EventQuery, surviving_creates};
+use crate::zitadel::{Added, Error, RemoteTarget, TargetId, TargetName, Version};
+
+impl Pass<'_> {
+    pub(super) async fn connect(&mut self) -> Answer {
+        let result = self.context.connector().ensure().await;
+        self.connected = result.clone().ok();
+        Answer::Connected(result.map(|(connection, _)| connection))
+    }
+
+    pub(super) fn find_rival(&self) -> Option<String> {
+        let held = self.object.status.as_ref().and_then(|status| status.id.as_deref());
+        let id = held.or(self.object.spec.external_id.as_deref())?;
+        self.context.older_holder(id, &self.object)
+    }
+
+    /// Reads a target; from the last list, if that shows the very state that status records and nothing was asked for
+    /// since.
+    pub(super) async fn read(&self, id: &TargetId) -> Result<Option<RemoteTarget>, Error> {
+        let observed = self.object.status.as_ref().and_then(|status| status.observed_generation);
+        let old_news = observed == self.object.metadata.generation && self.handled() == self.requested();
+        if self.facts.untouched()
+            && old_news
+            && let Some(listed) = self.context.observer().unchanged(id, &self.object).await
+        {
+            return Ok(Some(listed));
+        }
+        self.zitadel().get(id).await
+    }
+
+    pub(super) async fn search(&self, name: &TargetName, since: Timestamp) -> Result<Vec<Candidate>, Error> {
+        let Some(user) = self.connected.as_ref().and_then(|(_, identity)| identity.user.clone()) else {
+            return Err(Error::Api(own_user_unknown()));
+        };
+        let events = self.zitadel().events(&EventQuery::Since(since)).await?;
+        let candidate = |added: Added| Candidate {
+            held_elsewhere: self.held_elsewhere(&added.id),
+            id: added.id,
+            name: name.to_string(),
+            version: Version { sequence: Some(added.sequence), changed: Some(added.date) },
+            created: Some(added.date),
+            owner: added.owner,
+        };
+        Ok(surviving_creates(&events, name, &user).into_iter().map(candidate).collect())
+    }
+
+    pub(super) async fn look_up(&self, name: &TargetName) -> Result<Option<Candidate>, Error> {
+        let found = self.zitadel().find(name).await?;
+        Ok(found.map(|remote| Candidate {
+            held_elsewhere: self.held_elsewhere(&remote.id),
+            id: remote.id,
+            name: remote.name,
+            version: remote.version,
+            created: remote.created,
+            owner: remote.owner,
+        }))
+    }
+
+    fn held_elsewhere(&self, id: &TargetId) -> bool {
+        self.context.held_elsewhere(id, self.object.metadata.uid.as_deref().unwrap_or_default())
+    }
+
+    pub(super) async fn history(&self, id: TargetId) -> Result<Option<Newest>, Error> {
+        let events = self.zitadel().events(&EventQuery::Newest(id)).await?;
+        let newest = events.into_iter().max_by_key(|event| event.sequence);
+        Ok(newest.map(|event| Newest { sequence: event.sequence, date: event.date, owner: event.owner }))
+    }
+}
+
+/// Without our own user id no event can be told to be ours: the same as not being allowed to read events.
+fn own_user_unknown() -> ApiError {
+    ApiError { status: 403, code: 7, message: "the id of our own user could not be read".into(), id: None }
+}

@@ -1,0 +1,33 @@
+//! Taking over an existing target, which a user names by its id. It never ends in a create.
+
+use super::facts::{Candidate, Connection, Facts};
+use super::{Object, Step, Verdict};
+use crate::zitadel::{Class, TargetId};
+
+/// `spec.externalId`: take over exactly this target, and never create one.
+pub(super) fn adopt(object: &Object<'_>, id: &TargetId, connection: &Connection, facts: &Facts) -> Step {
+    if let Some(rival) = object.rival {
+        return Step::Finish(Verdict::contested(rival));
+    }
+    if !object.finalized && !object.observed_only() {
+        return Step::Hold;
+    }
+    match (&facts.view, &facts.probed) {
+        (None, _) => Step::Read(id.clone()),
+        (Some(Ok(Some(remote))), _) => Step::Commit(Candidate {
+            id: remote.id.clone(),
+            name: remote.name.clone(),
+            version: remote.version.clone(),
+            created: remote.created,
+            owner: remote.owner.clone(),
+            held_elsewhere: false,
+        }),
+        (Some(Ok(None)), _) if object.observed_only() => Step::Finish(Verdict::unseen(id)),
+        (Some(Ok(None)), None) => Step::Probe(id.clone()),
+        (Some(Ok(None)), Some(Ok(_))) => Step::Finish(Verdict::ghost(connection)),
+        (Some(Ok(None)), Some(Err(error))) if error.class() == Class::TargetGone => {
+            Step::Finish(Verdict::no_such_target(id))
+        }
+        (Some(Err(error)), _) | (Some(Ok(None)), Some(Err(error))) => Step::Finish(Verdict::failed(error)),
+    }
+}

@@ -1,0 +1,58 @@
+//! Deletion of the object, in every state that its target can be in.
+
+use jiff::Timestamp;
+
+use super::facts::{Connection, Facts};
+use super::settle::{Settlement, outcome_unknown, settle};
+use super::{Object, Release, Step, Verdict};
+use crate::api::claim::Claim;
+use crate::zitadel::TargetName;
+
+/// The way out: nothing of ours may stay behind, and nothing of others may be touched.
+pub(super) fn delete(object: &Object<'_>, facts: &Facts, now: Timestamp) -> Step {
+    if !object.finalized {
+        return Step::Ignore;
+    }
+    if object.retained() {
+        return Step::Release(Release::Retained);
+    }
+    if object.suspended() {
+        return Step::Finish(Verdict::suspended("spec.suspend is true: deletion waits until it is false"));
+    }
+    match &facts.deleted {
+        Some(Ok(())) => return Step::Release(Release::Deleted),
+        Some(Err(error)) => return Step::Finish(Verdict::failed(error).while_deleting()),
+        None => {}
+    }
+    let (claim, id) = (object.open_claim(), object.id());
+    if claim.is_none() && id.is_none() {
+        return Step::Release(Release::NothingRemote);
+    }
+    let connection = match &facts.connection {
+        None => return Step::Connect,
+        Some(Err(error)) => return Step::Finish(Verdict::failed(error).while_deleting()),
+        Some(Ok(connection)) => connection,
+    };
+    let recorded = object.status.connection.as_ref().and_then(|recorded| recorded.instance.clone());
+    let home = claim.map_or(recorded, |claim| claim.instance.clone());
+    if home.is_some() && connection.instance.is_some() && home != connection.instance {
+        return Step::Finish(Verdict::instance_changed().while_deleting());
+    }
+    match (claim, id) {
+        (Some(claim), _) => abandon(claim, connection, facts, now),
+        (None, Some(id)) => Step::Delete(id),
+        (None, None) => Step::Release(Release::NothingRemote),
+    }
+}
+
+/// Deletion while a create may have happened: find out, then delete what it made.
+fn abandon(claim: &Claim, connection: &Connection, facts: &Facts, now: Timestamp) -> Step {
+    let Ok(name) = claim.name.parse::<TargetName>() else { return Step::Release(Release::NothingRemote) };
+    match settle(claim, &name, connection, facts, now) {
+        Settlement::Do(step) => step,
+        Settlement::Ours(candidate) => Step::Delete(candidate.id),
+        Settlement::Nothing => Step::Release(Release::NothingRemote),
+        Settlement::Open(rest) => Step::Finish(outcome_unknown(rest).while_deleting()),
+        Settlement::Unknown(error) => Step::Finish(Verdict::failed(&error).while_deleting()),
+    }
+}
