@@ -83,6 +83,22 @@ async fn a_lost_answer_makes_no_second_target() {
     }
 }
 
+/// Where events may not be read, the name and the date find the lost target.
+#[tokio::test]
+async fn a_lost_answer_is_recovered_by_name_without_the_event_store() {
+    let denied = r#"{"code":7,"message":"No matching permissions found (AUTH-5mWD2)","details":[{"id":"AUTH-5mWD2"}]}"#;
+    for generation in GENERATIONS {
+        let world = World::new(generation).await;
+        world.zitadel.fault(Op::Events, Effect::Status(403, Some(denied.into())), Times::Always);
+        world.zitadel.fault(Op::Create, Effect::LoseReply, Times::ONCE);
+        world.create("hook", webhook()).await;
+        let target = world.ready("hook").await;
+        assert_eq!(world.count(EventKind::Added), 1, "{}", world.zitadel.dump());
+        assert_eq!(world.zitadel.targets()[0].id, id(&target));
+        world.finish().await;
+    }
+}
+
 /// The commit happens after the client has given up.
 #[tokio::test]
 async fn a_late_commit_makes_no_second_target() {

@@ -175,6 +175,24 @@ async fn deletion_deletes_and_retain_keeps() {
 }
 
 #[tokio::test]
+async fn the_same_manifest_can_be_deleted_and_applied_again_at_once() {
+    for generation in GENERATIONS {
+        let world = World::new(generation).await;
+        let mut seen = std::collections::BTreeSet::new();
+        for round in 1..=3 {
+            world.create("hook", webhook()).await;
+            seen.insert(id(&world.ready("hook").await));
+            assert_eq!(seen.len(), round, "a new target each time");
+            world.delete("hook").await;
+            world.gone("hook").await;
+        }
+        assert!(world.zitadel.targets().is_empty());
+        assert_eq!((world.count(EventKind::Added), world.count(EventKind::Removed)), (3, 3));
+        world.finish().await;
+    }
+}
+
+#[tokio::test]
 async fn a_target_that_is_already_gone_counts_as_deleted() {
     for generation in GENERATIONS {
         let world = World::with(Setup::new(generation).flag("--resync-interval", "3600")).await;

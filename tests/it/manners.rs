@@ -1,10 +1,10 @@
 //! Good manners in the cluster: probes, metrics, Events on transitions only, clean diffs, bystanders unharmed.
 
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 use zitadel_stand_in::{Generation, Op};
 
-use crate::world::{Setup, World, current, is_ready, log, webhook};
+use crate::world::{GENERATIONS, Setup, World, current, is_ready, log, webhook};
 
 #[tokio::test]
 async fn probes_and_metrics_answer() {
@@ -70,6 +70,35 @@ async fn events_are_told_on_transitions_only() {
     assert_eq!(world.notes("NameTaken").await.len(), 1);
     assert_eq!(world.get("hook").await.metadata.resource_version, version, "waiting for a name writes nothing");
     world.finish().await;
+}
+
+/// In sync means: no write, and no call of one's own; one list per interval serves all.
+#[tokio::test]
+async fn objects_in_sync_cost_nothing() {
+    for generation in GENERATIONS {
+        let world = World::new(generation).await;
+        for index in 0..15 {
+            world.create(&format!("hook-{index}"), webhook()).await;
+        }
+        for index in 0..15 {
+            world.ready(&format!("hook-{index}")).await;
+        }
+        world.resyncs(2).await;
+        let before: Vec<_> = world.targets().list(&ListParams::default()).await.unwrap().items;
+        let calls = |world: &World| world.zitadel.calls().iter().filter(|call| call.op != Some(Op::List)).count();
+        let (quiet, lists) = (calls(&world), world.calls(Op::List));
+        world.resyncs(4).await;
+        assert_eq!(calls(&world), quiet, "{}", world.zitadel.dump());
+        assert_eq!(world.targets().list(&ListParams::default()).await.unwrap().items, before);
+        // A restart needs the same list, and who we are.
+        world.terminate(&world.operator()).await;
+        world.start_operator(&[]).await;
+        world.resyncs(4).await;
+        assert!(calls(&world) <= quiet + 2, "{}", world.zitadel.dump());
+        assert!(world.calls(Op::List) >= lists + 8);
+        assert_eq!(world.targets().list(&ListParams::default()).await.unwrap().items, before);
+        world.finish().await;
+    }
 }
 
 /// A finalizer that somebody removed comes back; other people's finalizers, labels and annotations stay.
