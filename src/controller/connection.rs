@@ -38,6 +38,17 @@ enum State {
     Down { error: Error, failures: u32, until: Instant },
 }
 
+/// How a connection stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It works.
+    Up,
+    /// It does not, for this reason.
+    Down(Reason),
+    /// It has to be proved, for the first time or again.
+    Unknown,
+}
+
 /// Why a probe is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Due {
@@ -123,11 +134,12 @@ impl Connector {
         }
     }
 
-    /// Why the connection is down, if it is.
-    pub async fn trouble(&self) -> Option<Reason> {
+    /// How the connection stands, as of the newest probe.
+    pub async fn standing(&self) -> Standing {
         match &*self.state.lock().await {
-            State::Down { error, .. } => Some(error.reason()),
-            _ => None,
+            State::Up(_) => Standing::Up,
+            State::Down { error, .. } => Standing::Down(error.reason()),
+            State::Unproved | State::Doubted => Standing::Unknown,
         }
     }
 

@@ -11,7 +11,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use tokio_util::sync::CancellationToken;
 
 use super::Guarded;
-use super::connection::Due;
+use super::connection::{Due, Standing};
 use super::context::Context;
 use super::observer;
 use crate::api::reason::Reason;
@@ -36,43 +36,45 @@ impl Shard {
     }
 }
 
-/// Probes a connection that is down or in doubt, watches the files it depends on, and wakes who waits for it.
+/// Probes a connection that is down or in doubt, watches the files it depends on, and wakes who is concerned.
 pub(super) async fn tend(context: Arc<Context>, shards: Arc<Vec<Shard>>, stop: CancellationToken) {
+    let connector = Arc::clone(context.connector());
     let files = context.watched_files();
     let mut seen = fingerprint(&files).await;
-    let mut known = None;
+    let mut known = Standing::Unknown;
     let mut look = tokio::time::interval(LOOK);
-    while !stop.is_cancelled() {
-        let due = context.connector().due().await;
+    loop {
+        let due = connector.due().await;
         tokio::select! {
             () = stop.cancelled() => return,
-            () = context.connector().changed() => {
-                // What only a person can mend concerns all objects; an outage that passes concerns those in work.
-                let told = context.connector().trouble().await.filter(|reason| needs_a_person(*reason));
-                if told.is_some() && told != known {
-                    wake(&shards, &context, |reason| reason == Reason::Available);
-                }
-                known = told;
-            }
-            () = come(due) => {
-                // A doubt that proves unfounded wakes nobody: what failed was one call, and has its own back-off.
-                let up = context.connector().ensure().await.is_ok();
-                if up && matches!(due, Some(Due::Down(_))) {
-                    // One list first, so that those who wait need no read of their own.
-                    observer::refresh(&context).await;
-                    wake(&shards, &context, waits_for_connection);
-                }
-            }
+            // Passes probe too: whoever did, the outcome is seen below.
+            () = connector.changed() => {}
+            () = come(due) => drop(connector.ensure().await),
             _ = look.tick() => {
                 let now = fingerprint(&files).await;
                 if now != seen {
                     seen = now;
                     tracing::info!("a credential or CA file changed");
-                    context.connector().retry_now().await;
+                    connector.retry_now().await;
                     wake(&shards, &context, waits_for_connection);
                 }
             }
         }
+        let standing = connector.standing().await;
+        match (known, standing) {
+            (_, Standing::Unknown) => continue,
+            (Standing::Down(_), Standing::Up) => {
+                // One list first, so that those who wait need no read of their own.
+                observer::refresh(&context).await;
+                wake(&shards, &context, waits_for_connection);
+            }
+            // What only a person can mend is told on all objects; an outage that passes, on those in work.
+            (before, Standing::Down(reason)) if needs_a_person(reason) && before != standing => {
+                wake(&shards, &context, |reason| reason == Reason::Available);
+            }
+            _ => {}
+        }
+        known = standing;
     }
 }
 
