@@ -143,6 +143,7 @@ fn fulfil(
         Settlement::Nothing | Settlement::Open(_) if facts.create_failed.is_some() && facts.searched_well() => {
             Step::DropClaim
         }
+        Settlement::Nothing if object.external_id().is_some() => Step::DropClaim,
         Settlement::Nothing => Step::Claim(Claim {
             name: wanted.name.to_string(),
             instance: connection.instance.clone(),

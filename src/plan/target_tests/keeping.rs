@@ -262,6 +262,16 @@ fn an_external_id_is_taken_over_and_never_created() {
 }
 
 #[test]
+fn an_external_id_given_while_a_create_is_open_ends_the_creating() {
+    let mut life = reopened(60);
+    life.spec.external_id = Some("9".into());
+    life.answer(Answer::Searched(Ok(vec![])));
+    assert_eq!(life.step(), Step::DropClaim, "settled first, and then not created again");
+    life.answer(Answer::Done);
+    assert_eq!(life.step(), Step::Read(target_id("9")));
+}
+
+#[test]
 fn an_external_id_that_contradicts_the_status_is_refused() {
     let mut life = Life::created();
     life.spec.external_id = Some("9".into());
