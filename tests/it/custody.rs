@@ -3,7 +3,7 @@
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use zitadel_actions_operator::api::target::Target;
-use zitadel_stand_in::{Effect, EventKind, Generation, Op, TargetEdit, TargetKind, Times};
+use zitadel_stand_in::{Effect, EventKind, Generation, Op, Options, StandIn, TargetEdit, TargetKind, Times};
 
 use crate::world::{GENERATIONS, Setup, World, condition, current, id, is_ready, webhook};
 
@@ -182,4 +182,36 @@ async fn a_ghost_is_told_and_replaced_once() {
         assert!(world.zitadel.targets().iter().any(|remote| remote.id == id(&target)));
         world.finish().await;
     }
+}
+
+/// The connection leads to another instance: nothing is touched, neither there nor here.
+#[tokio::test]
+async fn another_instance_is_not_touched() {
+    let world = World::new(Generation::V2).await;
+    world.create("hook", webhook()).await;
+    world.ready("hook").await;
+    world.terminate(&world.operator()).await;
+    let other = StandIn::start(Options::new(Generation::V2)).await.unwrap();
+    let (old_token, events) = (world.zitadel.token(), world.zitadel.events().len());
+    world.write_token(&other.token());
+    let operator = world.start_operator(&[&format!("--zitadel-url={}", other.url())]).await;
+    let target = world.reason("hook", "InstanceChanged").await;
+    assert!(condition(&target, "Stalled").unwrap().2.contains("point it back"));
+    world.note("InstanceChanged").await;
+    world.edit("hook", json!({"timeout": "3s"})).await;
+    world.delete("hook").await;
+    world
+        .until_target("hook", "waiting", |t| {
+            condition(t, "Ready").is_some_and(|(_, _, m)| m.contains("deletion waits"))
+        })
+        .await;
+    assert!(other.events().is_empty() && world.zitadel.events().len() == events);
+
+    // Pointed back, the deletion finishes.
+    world.terminate(&operator).await;
+    world.write_token(&old_token);
+    world.start_operator(&[]).await;
+    world.gone("hook").await;
+    assert!(world.zitadel.targets().is_empty());
+    world.finish().await;
 }

@@ -1,5 +1,7 @@
 //! Every row of the reason table that target calls can meet: what is shown, what is told, and that it mends itself.
 
+use jiff::SignedDuration;
+use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use zitadel_stand_in::{Effect, EventKind, Generation, Op, Options, Role, StandIn, TargetEdit, Times};
 
@@ -303,5 +305,31 @@ async fn an_unknown_host_is_no_missing_target() {
     world.edit("hook", json!({"timeout": "3s"})).await;
     assert_shown(&world, "hook", "ZitadelUnavailable", "Reconciling", "external domain").await;
     assert_eq!(world.zitadel.events().len(), 1);
+    world.finish().await;
+}
+
+/// Ten minutes without success are made by setting the clock of the status back.
+#[tokio::test]
+async fn ten_minutes_without_success_are_stalled_and_recover() {
+    let world = World::with(Setup::new(Generation::V2).without_operator()).await;
+    let fault = world.zitadel.fault(Op::Any, Effect::Status(503, None), Times::Always);
+    let operator = world.start_operator(&[]).await;
+    world.create("hook", webhook()).await;
+    world.reason("hook", "ZitadelUnavailable").await;
+    world.kill(&operator).await;
+    let mut conditions = world.get("hook").await.status.unwrap().conditions;
+    for condition in &mut conditions {
+        condition.last_transition_time.0 -= SignedDuration::from_mins(11);
+    }
+    let patch = Patch::Merge(json!({"status": {"conditions": conditions}}));
+    world.targets().patch_status("hook", &PatchParams::default(), &patch).await.unwrap();
+    world.start_operator(&[]).await;
+    let target = world.reason("hook", "ProgressDeadlineExceeded").await;
+    let (_, _, message) = condition(&target, "Stalled").unwrap();
+    assert!(message.contains("ZitadelUnavailable") && message.contains("ten minutes"), "{message}");
+    fault.clear();
+    world.ready("hook").await;
+    // The oracle has seen the clock being set back, which is ours to forgive.
+    world.pardon("lastTransitionTime");
     world.finish().await;
 }
