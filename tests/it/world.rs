@@ -22,7 +22,7 @@ use crate::cluster::{Said, client, kubectl, namespace, plane};
 use crate::oracle::Oracle;
 
 /// Longest wait for a condition; a test that needs longer is broken or shows a bug.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(90);
 /// How often the operators of tests look at every Target, in seconds.
 pub const RESYNC: u64 = 1;
 
