@@ -12,8 +12,8 @@ use crate::probe;
 use crate::request::{Reply, Request};
 use crate::router::{Rpc, route};
 use crate::wire::error::{ApiError, Code};
-use crate::wire::json;
 use crate::wire::proto::{Decoded, Message, decode};
+use crate::wire::{binding, json};
 use crate::world::World;
 
 /// The call behind a request, for the log and for faults.
@@ -41,7 +41,7 @@ fn call(world: &World, request: &Request, visibility: Visibility) -> Result<(Sta
     let dialect = world.dialect;
     let (rpc, id) = route(dialect.routes(), &request.method, &request.path())?;
     let body = match body_of(world, rpc) {
-        Some(message) => read_body(world, message, &request.body)?,
+        Some(message) => read(world, message, dialect.body_field(rpc), request)?,
         None => Decoded::default(),
     };
     dialect.host(world, request).map_err(HostError::into_api)?;
@@ -79,8 +79,22 @@ fn body_of(world: &World, rpc: Rpc) -> Option<&'static Message> {
 }
 
 /// An empty body is an empty message; what follows the first JSON value is ignored.
-fn read_body(world: &World, message: &'static Message, text: &str) -> Result<Decoded, ApiError> {
-    let parsed = json::parse(text).map_err(|fault| ApiError::invalid(fault.to_string()))?;
-    let Some((node, source)) = parsed else { return Ok(Decoded::default()) };
-    decode(message, &node, source, world.dialect.scalar_errors()).map_err(ApiError::invalid)
+fn read(
+    world: &World,
+    message: &'static Message,
+    body_field: Option<&'static str>,
+    request: &Request,
+) -> Result<Decoded, ApiError> {
+    let parsed = json::parse(&request.body).map_err(|fault| ApiError::invalid(fault.to_string()))?;
+    let errors = world.dialect.scalar_errors();
+    let decoded = match (parsed, body_field) {
+        (None, _) => Ok(Decoded::default()),
+        (Some((node, source)), None) => decode(message, &node, source, errors),
+        (Some((node, source)), Some(field)) => binding::list(message, field, &node, source, errors),
+    };
+    let mut decoded = decoded.map_err(ApiError::invalid)?;
+    if body_field.is_some() {
+        binding::parameters(&mut decoded, message, &request.query).map_err(ApiError::invalid)?;
+    }
+    Ok(decoded)
 }

@@ -9,6 +9,8 @@ use std::str::FromStr;
 pub enum Generation {
     /// `/v3alpha/targets` (v2.52 to v2.58); modelled on v2.58.7.
     V3Alpha,
+    /// `/resources/v3alpha/actions/targets` (v2.60.1 to v2.71); modelled on v2.71.19.
+    ResourcesV3Alpha,
     /// `/v2/actions/targets` (v4.0 and later); modelled on v4.13.1.
     V2,
 }
@@ -17,6 +19,7 @@ impl fmt::Display for Generation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::V3Alpha => "v3alpha",
+            Self::ResourcesV3Alpha => "resources/v3alpha",
             Self::V2 => "v2",
         })
     }
@@ -28,7 +31,7 @@ pub struct UnknownGeneration(String);
 
 impl fmt::Display for UnknownGeneration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "unknown API generation {:?}: v3alpha or v2", self.0)
+        write!(f, "unknown API generation {:?}: v3alpha, resources/v3alpha or v2", self.0)
     }
 }
 
@@ -40,6 +43,7 @@ impl FromStr for Generation {
     fn from_str(name: &str) -> Result<Self, UnknownGeneration> {
         match name {
             "v3alpha" => Ok(Self::V3Alpha),
+            "resources/v3alpha" => Ok(Self::ResourcesV3Alpha),
             "v2" => Ok(Self::V2),
             other => Err(UnknownGeneration(other.to_owned())),
         }
@@ -71,8 +75,10 @@ pub struct Options {
     /// As the real server: only `external_domain` finds the instance. When false, `127.0.0.1` does too, so that the
     /// address of `StandIn::url` works unchanged.
     pub strict_host: bool,
-    /// Value of the feature flag `actions` at start; only v3alpha looks at it.
+    /// Value of the feature flag `actions` at start; only `v3alpha` and `resources/v3alpha` look at it.
     pub actions_feature: bool,
+    /// Only for `resources/v3alpha`: as v2.59.x and v2.60.0, which mounted it at `/targets` and `/executions`.
+    pub bare_paths: bool,
     /// Host names that "DNS" knows, each with all names below it. v4.13.1 refuses an endpoint whose host does not
     /// resolve; the recordings were made without DNS, so there every name was refused: empty = that.
     pub resolvable_hosts: Vec<String>,
@@ -94,6 +100,7 @@ impl Default for Options {
             external_domain: None,
             strict_host: false,
             actions_feature: true,
+            bare_paths: false,
             resolvable_hosts: ["example.com", "example.net", "example.org", "svc", "svc.cluster.local"]
                 .map(str::to_owned)
                 .to_vec(),

@@ -115,7 +115,7 @@ impl World {
             calls: Vec::new(),
         };
         Self {
-            dialect: dialect(options.generation),
+            dialect: dialect(options),
             domain: options.external_domain.clone().unwrap_or_else(|| "localhost".to_owned()),
             strict_host: options.strict_host,
             instance_id: new_id(),

@@ -35,6 +35,12 @@ async fn replay_v3alpha() {
 }
 
 #[tokio::test]
+async fn replay_resources_v3alpha() {
+    let options = Options { actions_feature: false, ..Options::new(Generation::ResourcesV3Alpha) };
+    replay(options, "localhost:18082", include_str!("../testdata/recordings/g2.json"), 494).await;
+}
+
+#[tokio::test]
 async fn replay_v2() {
     replay(Options::new(Generation::V2), "localhost:18084", include_str!("../testdata/recordings/g4.json"), 502).await;
 }

@@ -13,8 +13,10 @@ use crate::{PayloadType, TargetKind};
 pub(crate) struct Features {
     /// Endpoints are checked against the deny list (v4.11.1 and later).
     pub(crate) deny_list: bool,
-    /// Targets have signing keys and payload types (v2.66.0 and v4.8.0 on).
+    /// Targets have signing keys (v2.66.0 and later).
     pub(crate) signing: bool,
+    /// Targets have payload types (v4.8.0 and later).
+    pub(crate) payload_types: bool,
 }
 
 /// Who does what, where.
@@ -85,7 +87,7 @@ impl Commands<'_> {
             interrupt_on_error: Some(target.interrupt_on_error),
             timeout: Some(target.timeout),
             endpoint: Some(target.endpoint),
-            payload_type: self.features.signing.then_some(target.payload_type),
+            payload_type: self.features.payload_types.then_some(target.payload_type),
             signing_key: signing_key.clone(),
         };
         let id = new_id();
@@ -150,7 +152,7 @@ fn difference(existing: &WriteModel, change: Change, signing_key: Option<String>
         endpoint: change.endpoint.filter(|endpoint| *endpoint != existing.endpoint),
         payload_type: change
             .payload_type
-            .filter(|new| features.signing && *new != PayloadType::UNSPECIFIED && *new != existing.payload_type),
+            .filter(|new| features.payload_types && *new != PayloadType::UNSPECIFIED && *new != existing.payload_type),
         signing_key,
     }
 }
@@ -165,7 +167,7 @@ mod tests {
     #[test]
     fn a_target_created_interrupting_stays_so_until_true_was_sent_once() {
         let (mut store, mut clock) = (EventStore::default(), Clock::default());
-        let features = Features { deny_list: false, signing: false };
+        let features = Features { deny_list: false, signing: false, payload_types: false };
         let id = {
             let mut commands =
                 Commands { store: &mut store, clock: &mut clock, editor: "u", features, resolvable: &[] };

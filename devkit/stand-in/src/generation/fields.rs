@@ -48,6 +48,9 @@ pub(super) fn max_length(field: &str, text: &str, max: usize) -> Result<(), Stri
     Err(format!("invalid {field}: value length must be at most {max} runes"))
 }
 
+/// How a fault of an embedded message is introduced.
+pub(super) const EMBEDDED_MESSAGE_FAILED: &str = "embedded message failed validation | caused by: ";
+
 pub(super) const MAX_ID: usize = 200;
 /// Of a name in a search, on every generation, although names may be longer on some.
 const MAX_SEARCHED_NAME: usize = 200;
@@ -65,11 +68,13 @@ pub(super) struct SearchNames {
     pub(super) by_name: &'static str,
     pub(super) by_name_type: &'static str,
     pub(super) by_ids: &'static str,
+    /// How many of the text methods it has.
+    pub(super) methods: usize,
 }
 
 /// Validates the filters of a search.
 pub(super) fn validate_filters(body: &Decoded, names: &SearchNames) -> Result<(), String> {
-    const EMBEDDED: &str = "embedded message failed validation | caused by: ";
+    const EMBEDDED: &str = EMBEDDED_MESSAGE_FAILED;
     for (at, filter) in body.messages(names.list).into_iter().enumerate() {
         let list = format!("invalid {}[{at}]: {EMBEDDED}", names.list_path);
         if let Some(by_name) = filter.message(names.by_name) {
@@ -77,7 +82,7 @@ pub(super) fn validate_filters(body: &Decoded, names: &SearchNames) -> Result<()
             let field = format!("{}.TargetName", names.by_name_type);
             let name = by_name.string("targetName").unwrap_or_default();
             max_length(&field, name, MAX_SEARCHED_NAME).map_err(|fault| format!("{member}{fault}"))?;
-            if TextMethod::from_number(by_name.number("method")).is_none() {
+            if !usize::try_from(by_name.number("method")).is_ok_and(|method| method < names.methods) {
                 return Err(format!(
                     "{member}invalid {}.Method: value must be one of the defined enum values",
                     names.by_name_type

@@ -2,13 +2,17 @@
 //! messages, validation, answers, error words, host rules. Everything behind it is shared.
 
 mod fields;
+mod flag;
+mod instance_host;
+mod resources_v3alpha;
+mod target;
 mod v2;
 mod v3alpha;
 
 use http::StatusCode;
 use serde_json::Value;
 
-use crate::Generation;
+use crate::core::query::Column;
 use crate::core::store::Visibility;
 use crate::core::users::Permission;
 use crate::request::Request;
@@ -16,11 +20,14 @@ use crate::router::{Route, Rpc};
 use crate::wire::error::{ApiError, Code};
 use crate::wire::proto::{Decoded, Message, ScalarErrors};
 use crate::world::{State, World};
+use crate::{Generation, Options};
 
-/// The dialect of a generation.
-pub(crate) fn dialect(generation: Generation) -> &'static dyn Dialect {
-    match generation {
+/// The dialect that the options ask for.
+pub(crate) fn dialect(options: &Options) -> &'static dyn Dialect {
+    match options.generation {
         Generation::V3Alpha => &v3alpha::V3Alpha,
+        Generation::ResourcesV3Alpha if options.bare_paths => &resources_v3alpha::ResourcesV3Alpha { bare: true },
+        Generation::ResourcesV3Alpha => &resources_v3alpha::ResourcesV3Alpha { bare: false },
         Generation::V2 => &v2::V2,
     }
 }
@@ -83,6 +90,10 @@ pub(crate) trait Dialect: Send + Sync {
     fn unknown_service(&self) -> ApiError;
     /// The request message of a call that takes a body.
     fn request(&self, rpc: Rpc) -> Option<&'static Message>;
+    /// The field of that message that is the body, when the others are URL parameters; `None`: the body is all of it.
+    fn body_field(&self, _rpc: Rpc) -> Option<&'static str> {
+        None
+    }
     fn scalar_errors(&self) -> ScalarErrors;
     fn wraps_plain_errors(&self) -> bool;
     /// The text in the language that the client prefers, where the server translates.
@@ -100,6 +111,42 @@ pub(crate) trait Dialect: Send + Sync {
     fn validate(&self, rpc: Rpc, call: &Invocation<'_>) -> Result<(), String>;
     /// The handler.
     fn answer(&self, rpc: Rpc, call: &Invocation<'_>, state: &mut State) -> Result<(StatusCode, Value), ApiError>;
+}
+
+/// The names of functions on v2.x servers.
+const FUNCTIONS_OF_V2: &[&str] = &[
+    "Action.Flow.Type.ExternalAuthentication.Action.TriggerType.PostAuthentication",
+    "Action.Flow.Type.ExternalAuthentication.Action.TriggerType.PreCreation",
+    "Action.Flow.Type.ExternalAuthentication.Action.TriggerType.PostCreation",
+    "Action.Flow.Type.CustomiseToken.Action.TriggerType.PreUserinfoCreation",
+    "Action.Flow.Type.CustomiseToken.Action.TriggerType.PreAccessTokenCreation",
+    "Action.Flow.Type.InternalAuthentication.Action.TriggerType.PostAuthentication",
+    "Action.Flow.Type.InternalAuthentication.Action.TriggerType.PreCreation",
+    "Action.Flow.Type.InternalAuthentication.Action.TriggerType.PostCreation",
+    "Action.Flow.Type.CustomizeSAMLResponse.Action.TriggerType.PreSAMLResponseCreation",
+];
+
+/// The texts in German, as far as they were recorded; which is what v2.x and v3.x servers answer to `Accept-Language: de`.
+fn german(language: &str, text: &str) -> Option<&'static str> {
+    match (language.get(..2)?, text) {
+        ("de", "Target not found") => Some("Ziel nicht gefunden"),
+        ("de", "Target has no timeout") => Some("Ziel hat keinen Timeout"),
+        _ => None,
+    }
+}
+
+/// The column to sort by; numbered alike in every `TargetFieldName`.
+fn column(number: i32) -> Column {
+    match number {
+        1 => Column::Id,
+        3 => Column::ChangeDate,
+        4 => Column::Name,
+        5 => Column::Kind,
+        6 => Column::Endpoint,
+        7 => Column::Timeout,
+        8 => Column::InterruptOnError,
+        _ => Column::CreationDate,
+    }
 }
 
 /// For calls that the real server has and the stand-in does not.

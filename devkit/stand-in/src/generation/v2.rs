@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use self::messages::{CREATE, FEATURES, LIST, PAYLOAD_TYPES, SEARCH_NAMES, UPDATE};
 use super::fields::{self, MAX_ID};
-use super::{Dialect, HostError, Invocation, OpenId, is_instance_host, without_port};
+use super::{Dialect, HostError, Invocation, OpenId, instance_host};
 use crate::PayloadType;
 use crate::core::command::{Change, Features, NewTarget};
 use crate::core::projection::Row;
@@ -112,12 +112,11 @@ impl Dialect for V2 {
     }
 
     fn host(&self, world: &World, request: &Request) -> Result<(), HostError> {
-        origin(world, request, None).map(|_| ())
+        instance_host::find(world, request, instance_host::NOT_FOUND_V4)
     }
 
-    /// Unlike REST, OIDC paths obey `Forwarded` (docs/zitadel/observed.md section 10).
     fn issuer(&self, world: &World, request: &Request) -> Result<String, HostError> {
-        origin(world, request, request.forwarded_host("forwarded"))
+        instance_host::issuer(world, request, instance_host::NOT_FOUND_V4)
     }
 
     fn openid(&self) -> OpenId {
@@ -132,7 +131,7 @@ impl Dialect for V2 {
     }
 
     fn features(&self) -> Features {
-        Features { deny_list: true, signing: true }
+        Features { deny_list: true, signing: true, payload_types: true }
     }
 
     fn validate(&self, rpc: Rpc, call: &Invocation<'_>) -> Result<(), String> {
@@ -192,36 +191,6 @@ impl V2 {
             answer.insert("signingKey".to_owned(), json!(key));
         }
         Ok(Value::Object(answer))
-    }
-}
-
-/// The origin of a request as a URL, when instance and public host belong to the instance.
-fn origin(world: &World, request: &Request, forwarded: Option<&str>) -> Result<String, HostError> {
-    let host = request
-        .header("x-zitadel-instance-host")
-        .or(forwarded)
-        .or_else(|| request.forwarded_host("x-zitadel-forwarded"))
-        .or_else(|| request.header("x-forwarded-host"))
-        .or_else(|| request.header("host"))
-        .unwrap_or_default();
-    let public = request.header("x-zitadel-public-host");
-    let scheme =
-        request.header("x-forwarded-proto").filter(|proto| matches!(*proto, "http" | "https")).unwrap_or("http");
-    let unknown = |id: &str, cause: String| {
-        let names =
-            format!("instanceDomain {}, publicHostname {}", without_port(host), without_port(public.unwrap_or(host)));
-        let parent =
-            format!("unable to get instance by domain: {names}: ID={id} Message=Errors.Instance.NotFound{cause}");
-        HostError::new(&format!("&{{{host} {} {scheme}}}", public.unwrap_or_default()), &world.domain, id, parent)
-    };
-    if !is_instance_host(world, host) {
-        return Err(unknown("QUERY-1kIjX", String::new()));
-    }
-    match public.filter(|public| !is_instance_host(world, public)) {
-        Some(public) => {
-            Err(unknown("QUERY-IuGh1", format!(" Parent=(public domain \"{}\" not trusted)", without_port(public))))
-        }
-        None => Ok(format!("{scheme}://{}", public.unwrap_or(host))),
     }
 }
 

@@ -3,24 +3,21 @@
 
 mod messages;
 
-use std::time::Instant;
-
 use http::StatusCode;
-use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use self::messages::{CREATE, FEATURES, LIST, SEARCH_NAMES, UPDATE};
+use self::messages::{CREATE, LIST, SEARCH_NAMES, UPDATE};
 use super::fields::{self, MAX_ID};
-use super::{Dialect, HostError, Invocation, OpenId, is_instance_host};
-use crate::PayloadType;
-use crate::core::command::{Change, Features, NewTarget};
+use super::flag::{self, details};
+use super::{Dialect, FUNCTIONS_OF_V2, HostError, Invocation, OpenId, german, is_instance_host, target};
+use crate::core::command::Features;
 use crate::core::projection::Row;
 use crate::core::query::{Column, Search, search};
 use crate::core::users::Permission;
 use crate::request::Request;
 use crate::router::{Route, Rpc, Verb};
 use crate::wire::error::{ApiError, Code};
-use crate::wire::format::{duration, timestamp};
+use crate::wire::format::timestamp;
 use crate::wire::go_url;
 use crate::wire::proto::{Decoded, Message, ScalarErrors};
 use crate::world::{State, World};
@@ -40,18 +37,6 @@ const ROUTES: &[Route] = &[
     Route::new(Verb::Put, "/v3alpha/executions", Rpc::NotBuilt),
     Route::new(Verb::Delete, "/v3alpha/executions", Rpc::NotBuilt),
     Route::new(Verb::Post, "/v3alpha/executions/search", Rpc::NotBuilt),
-];
-
-const FUNCTIONS: &[&str] = &[
-    "Action.Flow.Type.ExternalAuthentication.Action.TriggerType.PostAuthentication",
-    "Action.Flow.Type.ExternalAuthentication.Action.TriggerType.PreCreation",
-    "Action.Flow.Type.ExternalAuthentication.Action.TriggerType.PostCreation",
-    "Action.Flow.Type.CustomiseToken.Action.TriggerType.PreUserinfoCreation",
-    "Action.Flow.Type.CustomiseToken.Action.TriggerType.PreAccessTokenCreation",
-    "Action.Flow.Type.InternalAuthentication.Action.TriggerType.PostAuthentication",
-    "Action.Flow.Type.InternalAuthentication.Action.TriggerType.PreCreation",
-    "Action.Flow.Type.InternalAuthentication.Action.TriggerType.PostCreation",
-    "Action.Flow.Type.CustomizeSAMLResponse.Action.TriggerType.PreSAMLResponseCreation",
 ];
 
 pub(super) struct V3Alpha;
@@ -78,7 +63,7 @@ impl Dialect for V3Alpha {
             Rpc::CreateTarget => Some(&CREATE),
             Rpc::UpdateTarget => Some(&UPDATE),
             Rpc::ListTargets => Some(&LIST),
-            Rpc::SetFeatures => Some(&FEATURES),
+            Rpc::SetFeatures => Some(&flag::SET),
             _ => None,
         }
     }
@@ -92,10 +77,7 @@ impl Dialect for V3Alpha {
     }
 
     fn translate(&self, language: &str, text: &str) -> Option<&'static str> {
-        match (language.get(..2)?, text) {
-            ("de", "Target not found") => Some("Ziel nicht gefunden"),
-            _ => None,
-        }
+        german(language, text)
     }
 
     fn permission(&self, rpc: Rpc) -> Permission {
@@ -143,7 +125,7 @@ impl Dialect for V3Alpha {
     }
 
     fn features(&self) -> Features {
-        Features { deny_list: false, signing: false }
+        Features { deny_list: false, signing: false, payload_types: false }
     }
 
     fn validate(&self, rpc: Rpc, call: &Invocation<'_>) -> Result<(), String> {
@@ -159,9 +141,9 @@ impl Dialect for V3Alpha {
 
     fn answer(&self, rpc: Rpc, call: &Invocation<'_>, state: &mut State) -> Result<(StatusCode, Value), ApiError> {
         let answer = match rpc {
-            Rpc::ListFunctions => return Ok((StatusCode::OK, json!({ "functions": FUNCTIONS }))),
-            Rpc::ReadFeatures => return Ok((StatusCode::OK, read_features(call, state))),
-            Rpc::SetFeatures => return set_features(call, state).map(|answer| (StatusCode::OK, answer)),
+            Rpc::ListFunctions => return Ok((StatusCode::OK, json!({ "functions": FUNCTIONS_OF_V2 }))),
+            Rpc::ReadFeatures => return Ok((StatusCode::OK, flag::read(call, state, &[], &["disableUserTokenEvent"]))),
+            Rpc::SetFeatures => return flag::set(call, state).map(|answer| (StatusCode::OK, answer)),
             _ => self.target_call(rpc, call, state)?,
         };
         let status = if rpc == Rpc::CreateTarget { StatusCode::CREATED } else { StatusCode::OK };
@@ -171,27 +153,15 @@ impl Dialect for V3Alpha {
 
 impl V3Alpha {
     fn target_call(&self, rpc: Rpc, call: &Invocation<'_>, state: &mut State) -> Result<Value, ApiError> {
-        if !state.actions.effective(state.lag, Instant::now()) {
-            return Err(ApiError::zitadel(
-                Code::FailedPrecondition,
-                "ACTION-8o6pvqfjhs",
-                "Feature \"Action\" is not enabled",
-            ));
-        }
+        flag::check(state)?;
         match rpc {
             Rpc::CreateTarget => {
-                let created = state.commands(call.user, self.features()).add(new_target(call), call.visibility)?;
+                let created =
+                    state.commands(call.user, self.features()).add(target::new(call.body), call.visibility)?;
                 Ok(json!({ "id": created.id, "details": written(call, state, &created.id) }))
             }
             Rpc::UpdateTarget => {
-                let change = Change {
-                    name: call.body.string("name").map(str::to_owned),
-                    kind: fields::kind(call.body),
-                    timeout: call.body.duration("timeout"),
-                    endpoint: call.body.string("endpoint").map(str::to_owned),
-                    ..Change::default()
-                };
-                state.commands(call.user, self.features()).change(call.id, change)?;
+                state.commands(call.user, self.features()).change(call.id, target::change(call.body))?;
                 Ok(json!({ "details": written(call, state, call.id) }))
             }
             Rpc::DeleteTarget => {
@@ -201,7 +171,7 @@ impl V3Alpha {
                 Ok(json!({ "details": written(call, state, call.id) }))
             }
             Rpc::GetTarget => match state.reads().row(call.id) {
-                Some(row) => Ok(json!({ "target": target(call, row) })),
+                Some(row) => Ok(json!({ "target": shown(call, row) })),
                 None => Err(ApiError::zitadel(Code::NotFound, "QUERY-hj5oaniyrz", "Target not found")),
             },
             Rpc::ListTargets => list(call, state),
@@ -252,19 +222,6 @@ fn absolute(field: &str, endpoint: &str) -> Result<(), String> {
     if url.scheme.is_empty() { Err(format!("invalid {field}: value must be absolute")) } else { Ok(()) }
 }
 
-fn new_target(call: &Invocation<'_>) -> NewTarget {
-    let body = call.body;
-    let (kind, interrupt_on_error) = fields::kind(body).unwrap_or((crate::TargetKind::Webhook, false));
-    NewTarget {
-        name: body.string("name").unwrap_or_default().to_owned(),
-        kind,
-        interrupt_on_error,
-        timeout: body.duration("timeout").unwrap_or_default(),
-        endpoint: body.string("endpoint").unwrap_or_default().to_owned(),
-        payload_type: PayloadType::UNSPECIFIED,
-    }
-}
-
 /// The details of a write answer: the write model's, so never stale.
 fn written(call: &Invocation<'_>, state: &State, id: &str) -> Value {
     match state.store.model(id) {
@@ -273,24 +230,10 @@ fn written(call: &Invocation<'_>, state: &State, id: &str) -> Value {
     }
 }
 
-fn details(call: &Invocation<'_>, sequence: u64, change_date: Timestamp) -> Value {
-    json!({
-        "sequence": sequence.to_string(),
-        "changeDate": timestamp(change_date),
-        "resourceOwner": call.world.instance_id,
-    })
-}
-
-fn target(call: &Invocation<'_>, row: &Row) -> Value {
-    let shows_flag = row.interrupt_on_error && row.kind != crate::TargetKind::Async;
-    let kind = if shows_flag { json!({ "interruptOnError": true }) } else { json!({}) };
-    let mut shown = Map::new();
+fn shown(call: &Invocation<'_>, row: &Row) -> Value {
+    let mut shown = target::show(row);
     shown.insert("targetId".to_owned(), json!(row.id));
     shown.insert("details".to_owned(), details(call, row.sequence, row.change_date));
-    shown.insert("name".to_owned(), json!(row.name));
-    shown.insert(fields::kind_name(row.kind).to_owned(), kind);
-    shown.insert("timeout".to_owned(), json!(duration(row.timeout)));
-    shown.insert("endpoint".to_owned(), json!(row.endpoint));
     Value::Object(shown)
 }
 
@@ -324,41 +267,7 @@ fn list(call: &Invocation<'_>, state: &mut State) -> Result<Value, ApiError> {
     }
     let mut answer = Map::from_iter([("details".to_owned(), Value::Object(list_details))]);
     if !page.is_empty() {
-        answer.insert("result".to_owned(), page.iter().map(|row| target(call, row)).collect());
+        answer.insert("result".to_owned(), page.iter().map(|row| shown(call, row)).collect());
     }
     Ok(Value::Object(answer))
-}
-
-fn read_features(call: &Invocation<'_>, state: &State) -> Value {
-    let flag = &state.actions;
-    let actions = match (flag.set_by_instance, flag.effective(state.lag, Instant::now())) {
-        (false, _) => json!({}),
-        (true, true) => json!({ "enabled": true, "source": "SOURCE_INSTANCE" }),
-        (true, false) => json!({ "source": "SOURCE_INSTANCE" }),
-    };
-    let mut answer = json!({
-        "details": details(call, flag.sequence, flag.change_date),
-        "loginDefaultOrg": { "enabled": true, "source": "SOURCE_INSTANCE" },
-        "oidcTriggerIntrospectionProjections": {},
-        "oidcLegacyIntrospection": {},
-        "userSchema": {},
-        "oidcTokenExchange": {},
-        "actions": actions,
-        "improvedPerformance": {},
-    });
-    if let (true, Some(members)) = (call.path.starts_with("/v2/"), answer.as_object_mut()) {
-        members.insert("disableUserTokenEvent".to_owned(), json!({}));
-    }
-    answer
-}
-
-fn set_features(call: &Invocation<'_>, state: &mut State) -> Result<Value, ApiError> {
-    let Some(on) = call.body.flag("actions") else {
-        return Err(ApiError::zitadel(Code::InvalidArgument, "COMMAND-Vigh1", "No changes"));
-    };
-    if !state.actions.set_by_instance || state.actions.latest() != on {
-        let date = state.clock.event_date();
-        state.actions.set(on, date);
-    }
-    Ok(json!({ "details": details(call, state.actions.sequence, state.actions.change_date) }))
 }

@@ -80,6 +80,18 @@ pub(crate) enum Scalar {
 }
 
 impl Decoded {
+    pub(super) fn set(&mut self, name: &'static str, value: Scalar) {
+        self.0.insert(name, value);
+    }
+
+    /// The message under this name, made if there is none.
+    pub(super) fn message_mut(&mut self, name: &'static str) -> Option<&mut Decoded> {
+        match self.0.entry(name).or_insert_with(|| Scalar::Message(Self::default())) {
+            Scalar::Message(message) => Some(message),
+            _ => None,
+        }
+    }
+
     pub(crate) fn string(&self, name: &str) -> Option<&str> {
         match self.0.get(name) {
             Some(Scalar::String(text)) => Some(text),

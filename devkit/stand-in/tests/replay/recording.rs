@@ -109,11 +109,11 @@ impl Exchange {
         if path.starts_with("/ui/console") {
             return Some("console");
         }
-        if path.ends_with("/executions/methods") || path.ends_with("/executions/services") {
+        let before_handler = self.error_id().starts_with("AUTH") || self.error_id() == "ACTION-8o6pvqfjhs";
+        if !before_handler && (path.ends_with("/executions/methods") || path.ends_with("/executions/services")) {
             return Some("the whole server's methods and services (later, with executions)");
         }
         if path.contains("/executions") && !path.ends_with("/functions") {
-            let before_handler = self.error_id().starts_with("AUTH") || self.error_id() == "ACTION-8o6pvqfjhs";
             return (!before_handler && self.response.status != 405).then_some("executions (later)");
         }
         if self.name == "self-block-get-target" {

@@ -84,12 +84,15 @@ pub async fn before(server: &StandIn, pairs: &mut Pairs, exchange: &Exchange) {
         }
         "lost-target-get" => {
             server.fault(Op::Create, Effect::Ghost, Times::ONCE);
-            let body =
-                r#"{"name":"perf-par-3-105","restAsync":{},"timeout":"10s","endpoint":"https://203.0.113.10/hook"}"#;
-            let create =
-                Request::new("POST", "/v3alpha/targets").bearer(&server.token()).header("host", "localhost").body(body);
-            let created = send(address(server), &create).await.unwrap().unwrap().json();
-            assert!(pairs.bind(recorded, created["id"].as_str().unwrap()));
+            let name = if exchange.request.path.starts_with("/v3alpha/") { "perf-par-3-105" } else { "perf-par-2-69" };
+            let body = serde_json::json!({
+                "name": name, "restAsync": {}, "timeout": "10s", "endpoint": "https://203.0.113.10/hook",
+            });
+            let (targets, _) = exchange.request.path.rsplit_once('/').unwrap();
+            let create = Request::new("POST", targets).bearer(&server.token()).header("host", "localhost");
+            let created = send(address(server), &create.body(&body.to_string())).await.unwrap().unwrap().json();
+            let id = created.get("id").unwrap_or(&created["details"]["id"]);
+            assert!(pairs.bind(recorded, id.as_str().unwrap()));
         }
         _ => {}
     }
@@ -152,10 +155,17 @@ fn delete_all(server: &StandIn) {
     }
 }
 
-/// Creates what a recorded list shows, oldest first.
+/// Creates what a recorded list shows, oldest first: ids grow.
 fn create_rows(server: &StandIn, pairs: &mut Pairs, list: &Value) {
     let rows = list.get("result").or_else(|| list.get("targets")).and_then(Value::as_array).unwrap();
-    for row in rows.iter().rev() {
+    let id = |row: &Value| {
+        let id = row.get("targetId").or_else(|| row.get("id")).unwrap_or(&row["details"]["id"]);
+        id.as_str().unwrap().to_owned()
+    };
+    let mut rows: Vec<&Value> = rows.iter().collect();
+    rows.sort_by_key(|row| id(row));
+    for listed in rows {
+        let row = listed.get("config").unwrap_or(listed);
         let kind = if row.get("restWebhook").is_some() {
             TargetKind::Webhook
         } else if row.get("restCall").is_some() {
@@ -169,7 +179,6 @@ fn create_rows(server: &StandIn, pairs: &mut Pairs, list: &Value) {
             ..target(kind, kind == TargetKind::Webhook, seconds)
         };
         let own = server.external_create(row["name"].as_str().unwrap(), edit);
-        let recorded = row.get("targetId").or_else(|| row.get("id")).and_then(Value::as_str).unwrap();
-        assert!(pairs.bind(recorded, &own));
+        assert!(pairs.bind(&id(listed), &own));
     }
 }

@@ -105,6 +105,7 @@ pub(super) const SEARCH_NAMES: SearchNames = SearchNames {
     by_name: "targetNameFilter",
     by_name_type: "TargetNameFilter",
     by_ids: "inTargetIdsFilter",
+    methods: 8,
 };
 
 /// The flag `actions` is gone, and the stand-in has no other: whatever is sent is an unknown field.

@@ -91,9 +91,5 @@ pub(super) const SEARCH_NAMES: SearchNames = SearchNames {
     by_name: "targetNameQuery",
     by_name_type: "TargetNameQuery",
     by_ids: "inTargetIdsQuery",
-};
-
-pub(super) static FEATURES: Message = Message {
-    full_name: "zitadel.feature.v2.SetInstanceFeaturesRequest",
-    fields: &[Field::new("actions", "actions", Kind::Bool)],
+    methods: 8,
 };
