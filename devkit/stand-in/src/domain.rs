@@ -46,7 +46,7 @@ pub struct Target {
     pub timeout: Duration,
     /// Stored byte for byte.
     pub endpoint: String,
-    /// Always `UNSPECIFIED` on v3alpha.
+    /// Always `UNSPECIFIED` on all generations but v2.
     pub payload_type: PayloadType,
     /// Count of this target's events.
     pub sequence: u64,
@@ -74,7 +74,7 @@ pub struct TargetEdit {
     pub timeout: Option<Duration>,
     /// New endpoint.
     pub endpoint: Option<String>,
-    /// New payload type; only v2 shows it.
+    /// New payload type; only v2 stores and shows it.
     pub payload_type: Option<PayloadType>,
 }
 

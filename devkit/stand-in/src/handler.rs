@@ -40,7 +40,7 @@ pub(crate) fn handle(world: &World, request: &Request, visibility: Visibility) -
 fn call(world: &World, request: &Request, visibility: Visibility) -> Result<(StatusCode, Value), ApiError> {
     let dialect = world.dialect;
     let (rpc, id) = route(dialect.routes(), &request.method, &request.path())?;
-    let body = match body_of(world, rpc) {
+    let body = match body_of(world, rpc, request) {
         Some(message) => read(world, message, dialect.body_field(rpc), request)?,
         None => Decoded::default(),
     };
@@ -70,11 +70,11 @@ fn call(world: &World, request: &Request, visibility: Visibility) -> Result<(Sta
 /// What is not built still looks at JSON, token, permission and feature flag as it should.
 static ANYTHING: Message = Message { full_name: "", fields: &[] };
 
-fn body_of(world: &World, rpc: Rpc) -> Option<&'static Message> {
+fn body_of(world: &World, rpc: Rpc, request: &Request) -> Option<&'static Message> {
     match rpc {
         Rpc::SearchEvents => Some(&admin::SEARCH_EVENTS),
         Rpc::NotBuilt => Some(&ANYTHING),
-        _ => world.dialect.request(rpc),
+        _ => world.dialect.request(rpc, &request.raw_path),
     }
 }
 

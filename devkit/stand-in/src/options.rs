@@ -11,6 +11,8 @@ pub enum Generation {
     V3Alpha,
     /// `/resources/v3alpha/actions/targets` (v2.60.1 to v2.71); modelled on v2.71.19.
     ResourcesV3Alpha,
+    /// `/v2beta/actions/targets` (v3.x); modelled on v3.4.9. On v4 the same paths come with `V2`.
+    V2Beta,
     /// `/v2/actions/targets` (v4.0 and later); modelled on v4.13.1.
     V2,
 }
@@ -20,6 +22,7 @@ impl fmt::Display for Generation {
         f.write_str(match self {
             Self::V3Alpha => "v3alpha",
             Self::ResourcesV3Alpha => "resources/v3alpha",
+            Self::V2Beta => "v2beta",
             Self::V2 => "v2",
         })
     }
@@ -31,7 +34,7 @@ pub struct UnknownGeneration(String);
 
 impl fmt::Display for UnknownGeneration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "unknown API generation {:?}: v3alpha, resources/v3alpha or v2", self.0)
+        write!(f, "unknown API generation {:?}: v3alpha, resources/v3alpha, v2beta or v2", self.0)
     }
 }
 
@@ -44,6 +47,7 @@ impl FromStr for Generation {
         match name {
             "v3alpha" => Ok(Self::V3Alpha),
             "resources/v3alpha" => Ok(Self::ResourcesV3Alpha),
+            "v2beta" => Ok(Self::V2Beta),
             "v2" => Ok(Self::V2),
             other => Err(UnknownGeneration(other.to_owned())),
         }

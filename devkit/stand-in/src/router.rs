@@ -89,8 +89,8 @@ pub(crate) const COMMON: &[Route] = &[
 ];
 
 /// Finds the call and the id in the path. The path is decoded already.
-pub(crate) fn route(own: &'static [Route], method: &Method, path: &str) -> Result<(Rpc, String), ApiError> {
-    let routes = || own.iter().chain(COMMON);
+pub(crate) fn route(own: &'static [&'static [Route]], method: &Method, path: &str) -> Result<(Rpc, String), ApiError> {
+    let routes = || own.iter().copied().flatten().chain(COMMON);
     let literal = routes().filter(|route| !route.pattern.ends_with("{id}"));
     let with_id = routes().filter(|route| route.pattern.ends_with("{id}"));
     let mut known = false;
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn literal_paths_win_and_ids_may_be_empty() {
-        let find = |method: Method, path: &str| route(ROUTES, &method, path).ok();
+        let find = |method: Method, path: &str| route(&[ROUTES], &method, path).ok();
         assert_eq!(find(Method::POST, "/t/search"), Some((Rpc::ListTargets, String::new())));
         assert_eq!(find(Method::GET, "/t/search"), Some((Rpc::GetTarget, "search".to_owned())));
         assert_eq!(find(Method::POST, "/t/"), Some((Rpc::UpdateTarget, String::new())));
@@ -150,8 +150,8 @@ mod tests {
 
     #[test]
     fn a_known_path_with_another_method_is_405() {
-        assert_eq!(route(ROUTES, &Method::PUT, "/t/1"), Err(ApiError::method_not_allowed()));
-        assert_eq!(route(ROUTES, &Method::PUT, "/T/1"), Err(ApiError::not_found()));
+        assert_eq!(route(&[ROUTES], &Method::PUT, "/t/1"), Err(ApiError::method_not_allowed()));
+        assert_eq!(route(&[ROUTES], &Method::PUT, "/T/1"), Err(ApiError::not_found()));
     }
 
     #[test]

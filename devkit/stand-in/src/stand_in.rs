@@ -119,7 +119,7 @@ impl StandIn {
         self.world().state().lag = lag;
     }
 
-    /// Sets the feature flag `actions` at once; only v3alpha looks at it.
+    /// Sets the feature flag `actions` at once; only `v3alpha` and `resources/v3alpha` look at it.
     pub fn set_actions_feature(&self, on: bool) {
         self.world().state().actions.force(on);
     }

@@ -31,13 +31,17 @@ fn body(name: &str) -> String {
 }
 
 #[tokio::test]
-async fn events_tell_the_whole_story_on_both_generations() {
-    for (generation, targets, update) in
-        [(Generation::V3Alpha, "/v3alpha/targets", "PUT"), (Generation::V2, "/v2/actions/targets", "POST")]
-    {
+async fn events_tell_the_whole_story_on_every_generation() {
+    for (generation, targets, update) in [
+        (Generation::V3Alpha, "/v3alpha/targets", "PUT"),
+        (Generation::ResourcesV3Alpha, "/resources/v3alpha/actions/targets", "PATCH"),
+        (Generation::V2Beta, "/v2beta/actions/targets", "POST"),
+        (Generation::V2, "/v2/actions/targets", "POST"),
+    ] {
         let server = start(generation).await;
         assert_eq!(ask(&server, "POST", EVENTS, "").await.body, "{}");
-        let id = ask(&server, "POST", targets, &body("a")).await.json()["id"].as_str().unwrap().to_owned();
+        let created = ask(&server, "POST", targets, &body("a")).await.json();
+        let id = created.get("id").unwrap_or(&created["details"]["id"]).as_str().unwrap().to_owned();
         let path = format!("{targets}/{id}");
         ask(&server, update, &path, r#"{"timeout":"20s"}"#).await;
         server.external_delete(&id);
@@ -51,6 +55,7 @@ async fn events_tell_the_whole_story_on_both_generations() {
         assert_eq!(added["payload"]["interruptOnError"], true);
         assert_eq!(added["payload"]["targetType"], 0);
         assert_eq!(added["payload"].get("payloadType").is_some(), generation == Generation::V2);
+        assert_eq!(added["payload"].get("signingKey").is_some(), generation != Generation::V3Alpha);
         assert_eq!(changed["payload"], serde_json::json!({ "timeout": 20_000_000_000_u64 }));
         assert_eq!((&removed["sequence"], &removed["payload"]), (&"3".into(), &serde_json::json!({})));
         assert_eq!(removed["editor"]["userId"], server.external_user_id());

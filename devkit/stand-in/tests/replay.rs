@@ -41,6 +41,12 @@ async fn replay_resources_v3alpha() {
 }
 
 #[tokio::test]
+async fn replay_v2beta() {
+    let options = Options::new(Generation::V2Beta);
+    replay(options, "localhost:18083", include_str!("../testdata/recordings/g3.json"), 475).await;
+}
+
+#[tokio::test]
 async fn replay_v2() {
     replay(Options::new(Generation::V2), "localhost:18084", include_str!("../testdata/recordings/g4.json"), 502).await;
 }

@@ -3,10 +3,12 @@
 
 mod fields;
 mod flag;
+mod flat;
 mod instance_host;
 mod resources_v3alpha;
 mod target;
 mod v2;
+mod v2beta;
 mod v3alpha;
 
 use http::StatusCode;
@@ -28,6 +30,7 @@ pub(crate) fn dialect(options: &Options) -> &'static dyn Dialect {
         Generation::V3Alpha => &v3alpha::V3Alpha,
         Generation::ResourcesV3Alpha if options.bare_paths => &resources_v3alpha::ResourcesV3Alpha { bare: true },
         Generation::ResourcesV3Alpha => &resources_v3alpha::ResourcesV3Alpha { bare: false },
+        Generation::V2Beta => &v2beta::V2Beta,
         Generation::V2 => &v2::V2,
     }
 }
@@ -83,13 +86,13 @@ impl HostError {
 pub(crate) trait Dialect: Send + Sync {
     /// As `GET /admin/v1/instances/me` shows it.
     fn version(&self) -> &'static str;
-    /// Routes of its own; those of `router::COMMON` come on top.
-    fn routes(&self) -> &'static [Route];
+    /// Routes of its own, in groups; those of `router::COMMON` come on top.
+    fn routes(&self) -> &'static [&'static [Route]];
     /// The gRPC services that the health check knows, as far as the Actions API goes.
     fn services(&self) -> &'static [&'static str];
     fn unknown_service(&self) -> ApiError;
     /// The request message of a call that takes a body.
-    fn request(&self, rpc: Rpc) -> Option<&'static Message>;
+    fn request(&self, rpc: Rpc, path: &str) -> Option<&'static Message>;
     /// The field of that message that is the body, when the others are URL parameters; `None`: the body is all of it.
     fn body_field(&self, _rpc: Rpc) -> Option<&'static str> {
         None
@@ -132,6 +135,17 @@ fn german(language: &str, text: &str) -> Option<&'static str> {
         ("de", "Target not found") => Some("Ziel nicht gefunden"),
         ("de", "Target has no timeout") => Some("Ziel hat keinen Timeout"),
         _ => None,
+    }
+}
+
+/// What calls need on v2.59.0 and later.
+fn permission(rpc: Rpc) -> Permission {
+    match rpc {
+        Rpc::CreateTarget | Rpc::UpdateTarget | Rpc::DeleteTarget | Rpc::SetFeatures | Rpc::NotBuilt => {
+            Permission::Write
+        }
+        Rpc::GetTarget | Rpc::ListTargets | Rpc::MyInstance | Rpc::ReadFeatures | Rpc::SearchEvents => Permission::Read,
+        Rpc::MyUser | Rpc::ListFunctions => Permission::Authenticated,
     }
 }
 

@@ -10,7 +10,9 @@ use serde_json::{Map, Value, json};
 
 use self::messages::{PATCH, PATCH_WITHOUT_KEYS, SEARCH, SEARCH_NAMES, TARGET};
 use super::fields::{self, MAX_ID};
-use super::{Dialect, FUNCTIONS_OF_V2, HostError, Invocation, OpenId, column, flag, german, instance_host, target};
+use super::{
+    Dialect, FUNCTIONS_OF_V2, HostError, Invocation, OpenId, column, flag, german, instance_host, permission, target,
+};
 use crate::core::command::Features;
 use crate::core::projection::Row;
 use crate::core::query::{Search, search};
@@ -57,8 +59,8 @@ impl Dialect for ResourcesV3Alpha {
         if self.bare { "v2.60.0" } else { "v2.71.19" }
     }
 
-    fn routes(&self) -> &'static [Route] {
-        if self.bare { BARE_ROUTES } else { ROUTES }
+    fn routes(&self) -> &'static [&'static [Route]] {
+        if self.bare { &[BARE_ROUTES] } else { &[ROUTES] }
     }
 
     fn services(&self) -> &'static [&'static str] {
@@ -69,7 +71,7 @@ impl Dialect for ResourcesV3Alpha {
         ApiError::bare(Code::NotFound, "unknown service")
     }
 
-    fn request(&self, rpc: Rpc) -> Option<&'static Message> {
+    fn request(&self, rpc: Rpc, _path: &str) -> Option<&'static Message> {
         match rpc {
             Rpc::CreateTarget => Some(&TARGET),
             Rpc::UpdateTarget => Some(if self.bare { &PATCH_WITHOUT_KEYS } else { &PATCH }),
@@ -96,15 +98,7 @@ impl Dialect for ResourcesV3Alpha {
     }
 
     fn permission(&self, rpc: Rpc) -> Permission {
-        match rpc {
-            Rpc::CreateTarget | Rpc::UpdateTarget | Rpc::DeleteTarget | Rpc::SetFeatures | Rpc::NotBuilt => {
-                Permission::Write
-            }
-            Rpc::GetTarget | Rpc::ListTargets | Rpc::MyInstance | Rpc::ReadFeatures | Rpc::SearchEvents => {
-                Permission::Read
-            }
-            Rpc::MyUser | Rpc::ListFunctions => Permission::Authenticated,
-        }
+        permission(rpc)
     }
 
     /// As on v2.58.7; not recorded here.

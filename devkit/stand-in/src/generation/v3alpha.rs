@@ -46,8 +46,8 @@ impl Dialect for V3Alpha {
         "v2.58.7"
     }
 
-    fn routes(&self) -> &'static [Route] {
-        ROUTES
+    fn routes(&self) -> &'static [&'static [Route]] {
+        &[ROUTES]
     }
 
     fn services(&self) -> &'static [&'static str] {
@@ -58,7 +58,7 @@ impl Dialect for V3Alpha {
         ApiError::bare(Code::NotFound, "unknown service")
     }
 
-    fn request(&self, rpc: Rpc) -> Option<&'static Message> {
+    fn request(&self, rpc: Rpc, _path: &str) -> Option<&'static Message> {
         match rpc {
             Rpc::CreateTarget => Some(&CREATE),
             Rpc::UpdateTarget => Some(&UPDATE),
