@@ -18,6 +18,10 @@ pub struct Claim {
     pub instance: Option<String>,
     /// When the first create under this name was claimed, in the server's clock. Nothing older is ours.
     pub since: Timestamp,
+    /// Date of the newest event that was known before the first create under this name, in the database's own clock:
+    /// what is not newer was there before, whoever made it, and is not what this claim announces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Timestamp>,
     /// When the newest create was claimed. Equal to `since` unless an earlier attempt had no readable answer.
     pub time: Timestamp,
     /// The id that the new target replaces, when a former remote target was deleted by somebody else. The claim is
@@ -83,7 +87,15 @@ mod tests {
 
     fn claim(replaces: Option<&str>) -> Claim {
         let time = "2026-11-24T10:00:00Z".parse().unwrap();
-        Claim { name: "a".into(), instance: None, since: time, time, replaces: replaces.map(Into::into), repairs: 0 }
+        Claim {
+            name: "a".into(),
+            instance: None,
+            since: time,
+            after: None,
+            time,
+            replaces: replaces.map(Into::into),
+            repairs: 0,
+        }
     }
 
     #[test]

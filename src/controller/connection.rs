@@ -154,6 +154,7 @@ impl Connector {
             url: self.client.url(),
             instance: identity.instance.clone(),
             timeout: self.client.timeout(),
+            latest: self.client.latest(),
             grace: self.grace,
         }
     }

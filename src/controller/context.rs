@@ -21,7 +21,7 @@ use super::observer::Observer;
 use crate::api::FIELD_MANAGER;
 use crate::api::target::Target;
 use crate::ops::Metrics;
-use crate::zitadel::TargetId;
+use crate::zitadel::{TargetId, Version};
 
 /// Longest wait at shutdown for creates whose answer is not committed yet.
 const LAST_COMMITS: Duration = Duration::from_secs(25);
@@ -51,6 +51,8 @@ struct Memory {
     object: Arc<Target>,
     /// How long the object needs no look, if nothing newer than our own write is seen.
     rest: Rest,
+    /// What was written and not read back yet.
+    written: Option<Version>,
 }
 
 /// How long an object is left alone.
@@ -188,10 +190,16 @@ impl Context {
     }
 
     /// Remembers an object as the API server returned it.
-    pub(super) fn remember(&self, object: &Arc<Target>, rest: Rest) {
+    pub(super) fn remember(&self, object: &Arc<Target>, rest: Rest, written: Option<Version>) {
         let Some(uid) = object.metadata.uid.clone() else { return };
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        memory.insert(uid, Memory { object: Arc::clone(object), rest });
+        memory.insert(uid, Memory { object: Arc::clone(object), rest, written });
+    }
+
+    /// What an earlier pass wrote to the object's target and could not read back yet.
+    pub(super) fn written(&self, object: &Target) -> Option<Version> {
+        let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.get(object.metadata.uid.as_deref().unwrap_or_default()).and_then(|known| known.written.clone())
     }
 
     /// Ends the rest of an object: the cause of its trouble may be gone.

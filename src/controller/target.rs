@@ -81,6 +81,7 @@ pub async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Ac
         generation = newest.metadata.generation
     );
     let guard = context.metrics().pass();
+    let seen = Arc::clone(&newest);
     let pass = AssertUnwindSafe(Pass::new(&context, newest).run().instrument(span)).catch_unwind();
     let result = match tokio::time::timeout(PASS_DEADLINE, pass).await {
         Ok(Ok(result)) => result,
@@ -93,6 +94,9 @@ pub async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Ac
             Err(PassError::Deadline)
         }
     };
+    if let Err(PassError::Write(WriteError::Conflict)) = &result {
+        catch_up(&context, &seen).await;
+    }
     drop(guard);
     context.metrics().pass_ended(match &result {
         Ok(_) => PassResult::success,
@@ -100,6 +104,16 @@ pub async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Ac
         Err(_) => PassResult::error,
     });
     result.map_err(Arc::new)
+}
+
+/// After a lost race the cache may stay behind for as long as its watch sleeps: the next pass begins with the object as
+/// it is now.
+async fn catch_up(context: &Context, seen: &Target) {
+    match context.cluster().current(seen).await {
+        Ok(current) => context.remember(&Arc::new(current), Rest::Never, context.written(seen)),
+        Err(WriteError::Gone) => context.forget(seen),
+        Err(error) => tracing::debug!(%error, "the object could not be read anew"),
+    }
 }
 
 /// What happens after a pass without a verdict.
@@ -140,7 +154,7 @@ enum Next {
 impl<'a> Pass<'a> {
     fn new(context: &'a Arc<Context>, object: Arc<Target>) -> Self {
         let claim = claim_of(&object);
-        let facts = Facts::default();
+        let facts = Facts::resume(context.written(&object));
         Self { context, object, claim, facts, connected: None, turn: None, rival: None, definition_going: false }
     }
 
@@ -249,7 +263,7 @@ impl<'a> Pass<'a> {
     fn take(&mut self, object: Target) {
         self.object = Arc::new(object);
         self.claim = claim_of(&self.object);
-        self.context.remember(&self.object, Rest::Never);
+        self.context.remember(&self.object, Rest::Never, self.facts.written().cloned());
     }
 
     async fn write_claim(&mut self, claim: &Claim) -> Result<Answer, PassError> {
@@ -344,7 +358,9 @@ impl<'a> Pass<'a> {
         self.report(verdict, news).await;
         let delay = self.delay(verdict.retry);
         let rest = delay.map_or(Rest::UntilChange, |delay| Rest::Until(Instant::now() + delay));
-        self.context.remember(&self.object, rest);
+        // An older view must not be taken for the current one by the next pass either.
+        let unread = self.facts.written().filter(|_| verdict.reason == Reason::Verifying).cloned();
+        self.context.remember(&self.object, rest, unread);
         Ok(delay.map_or_else(Action::await_change, Action::requeue))
     }
 

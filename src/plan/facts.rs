@@ -16,6 +16,8 @@ pub struct Connection {
     pub instance: Option<String>,
     /// Longest time that one call may take: after it, and a margin, a create without an answer cannot happen any more.
     pub timeout: std::time::Duration,
+    /// Date of the newest event of ZITADEL's database that has been seen, in its own clock.
+    pub latest: Option<Timestamp>,
     /// How long a target may be missing on the read side before that is reported: projection lag is milliseconds, a
     /// rebuild after an upgrade can take a minute.
     pub grace: std::time::Duration,
@@ -165,6 +167,18 @@ impl Facts {
     #[must_use]
     pub fn untouched(&self) -> bool {
         !self.claimed && !self.created && self.recovered.is_none() && self.changes.is_empty() && self.waits == 0
+    }
+
+    /// Goes on from what an earlier pass wrote and could not read back yet.
+    #[must_use]
+    pub fn resume(written: Option<Version>) -> Self {
+        Self { written, ..Self::default() }
+    }
+
+    /// State after the newest write, if this pass or the one before wrote.
+    #[must_use]
+    pub const fn written(&self) -> Option<&Version> {
+        self.written.as_ref()
     }
 
     /// Notes that the read side was given time: what was read before no longer counts.

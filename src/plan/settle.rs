@@ -39,7 +39,9 @@ pub enum Settlement {
 /// Settles `claim` as far as `facts` allow. `now` is in the server's clock.
 #[must_use]
 pub fn settle(claim: &Claim, name: &TargetName, connection: &Connection, facts: &Facts, now: Timestamp) -> Settlement {
-    let since = claim.since.checked_sub(CLOCK_MARGIN).unwrap_or(claim.since);
+    // The database's own clock, where it was known, excludes exactly what was there before. Else two clocks have to be
+    // compared, with room for their difference.
+    let since = claim.after.unwrap_or_else(|| claim.since.checked_sub(CLOCK_MARGIN).unwrap_or(claim.since));
     match &facts.searched {
         None => Settlement::Do(Step::Search { name: name.clone(), since }),
         Some(Ok(found)) => match found.iter().find(|candidate| !candidate.held_elsewhere) {
@@ -90,7 +92,7 @@ fn absent(claim: &Claim, settled_after: Duration, now: Timestamp) -> Settlement 
 fn created_after(candidate: &Candidate, since: Timestamp) -> bool {
     let first = candidate.version.sequence == Some(1);
     let date = candidate.created.or(candidate.version.changed.filter(|_| first));
-    date.is_some_and(|date| date >= since)
+    date.is_some_and(|date| date > since)
 }
 
 fn cannot_read_events(error: &Error) -> bool {

@@ -223,9 +223,10 @@ fn recorded(connection: &Connection) -> ConnectionStatus {
 }
 
 impl Facts {
-    /// Whether the event store was asked and answered.
-    pub(super) fn searched_well(&self) -> bool {
-        matches!(self.searched, Some(Ok(_)))
+    /// Whether a taken name is certainly somebody else's, once nothing of ours was found: the event store was asked
+    /// and answered, or the read side shows who has the name.
+    pub(super) fn foreign_holder(&self) -> bool {
+        matches!(self.searched, Some(Ok(_))) || matches!(self.looked_up, Some(Ok(Some(_))))
     }
 }
 

@@ -101,6 +101,7 @@ fn begin(
         name: wanted.name.to_string(),
         instance: connection.instance.clone(),
         since: now,
+        after: connection.latest,
         time: now,
         replaces: replaces.map(ToString::to_string),
         repairs: repairs(object, facts),
@@ -130,9 +131,11 @@ fn fulfil(
         (Some(error), true) if error.may_have_committed() => {
             return Step::Finish(outcome_unknown(ASK_FIRST).because(error));
         }
-        // A first create that met a taken name met somebody else's target. A repeated one may have met its own
-        // predecessor, and is settled below.
-        (Some(error), true) if error.reason() != Reason::NameTaken || claim.since == claim.time => {
+        // A create that met a taken name may have met itself, repeated by a proxy on the way, or its own predecessor:
+        // that is settled below. Only a first one without a known beginning must have met somebody else's.
+        (Some(error), true)
+            if error.reason() != Reason::NameTaken || (claim.after.is_none() && claim.since == claim.time) =>
+        {
             return Step::DropClaim;
         }
         _ => {}
@@ -140,7 +143,7 @@ fn fulfil(
     match settle(claim, &name, connection, facts, now) {
         Settlement::Do(step) => step,
         Settlement::Ours(candidate) => Step::Commit(candidate),
-        Settlement::Nothing | Settlement::Open(_) if facts.create_failed.is_some() && facts.searched_well() => {
+        Settlement::Nothing | Settlement::Open(_) if facts.create_failed.is_some() && facts.foreign_holder() => {
             Step::DropClaim
         }
         Settlement::Nothing if object.external_id().is_some() => Step::DropClaim,
@@ -149,6 +152,7 @@ fn fulfil(
             instance: connection.instance.clone(),
             // Another name has another history; the same one keeps its start, or a late answer would be missed.
             since: if wanted.name == name { claim.since } else { now },
+            after: if wanted.name == name { claim.after } else { connection.latest },
             time: now,
             replaces: object.id().map(|id| id.to_string()),
             repairs: claim.repairs,

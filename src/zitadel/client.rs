@@ -80,6 +80,7 @@ pub struct Client {
     transport: Transport,
     creates: Arc<Semaphore>,
     observer: Observer,
+    latest: std::sync::Mutex<Option<Timestamp>>,
 }
 
 impl std::fmt::Debug for Client {
@@ -93,7 +94,7 @@ impl Client {
     #[must_use]
     pub fn new(api: Api, settings: Settings, observer: Observer) -> Self {
         let creates = Arc::new(Semaphore::new(api.parallel_creates()));
-        Self { api, transport: Transport::new(settings), creates, observer }
+        Self { api, transport: Transport::new(settings), creates, observer, latest: std::sync::Mutex::default() }
     }
 
     /// The generation in use.
@@ -118,6 +119,17 @@ impl Client {
     #[must_use]
     pub fn server_now(&self) -> Timestamp {
         self.transport.server_now()
+    }
+
+    /// Date of the newest event that any answer has told of, in the clock of ZITADEL's database.
+    #[must_use]
+    pub fn latest(&self) -> Option<Timestamp> {
+        *self.latest.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn note(&self, dates: impl IntoIterator<Item = Option<Timestamp>>) {
+        let mut latest = self.latest.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *latest = dates.into_iter().flatten().chain(*latest).max();
     }
 
     async fn call(&self, op: Op, request: &Request, cap: Cap) -> Result<Answer, Error> {
@@ -148,6 +160,12 @@ impl Client {
         readable(answer.status, self.api.listed(answer.body))?;
         let user = self.read_optional("/auth/v1/users/me", "/user/id").await?.0;
         let (instance, version) = self.read_optional("/admin/v1/instances/me", "/instance/id").await?;
+        match self.events(&EventQuery::Last).await {
+            Err(error) if !matches!(error.reason(), Reason::PermissionDenied | Reason::ApiUnsupported) => {
+                return Err(error);
+            }
+            _ => {}
+        }
         Ok(Identity { instance, user, server_version: version })
     }
 
@@ -183,7 +201,9 @@ impl Client {
     pub async fn create(&self, turn: Turn, config: &TargetConfig) -> Result<Created, Error> {
         let limit = turn.claimed + self.timeout();
         let answer = self.call_before(Op::Create, &self.api.create(config), Cap::One, Some(limit)).await?;
-        readable(answer.status, self.api.created(answer.body))
+        let created = readable(answer.status, self.api.created(answer.body))?;
+        self.note([created.created, created.version.changed]);
+        Ok(created)
     }
 
     /// Updates a target, on the write side. An empty change is the proof of existence.
@@ -192,7 +212,9 @@ impl Client {
     /// [`Class::TargetGone`] if the target does not exist.
     pub async fn update(&self, id: &TargetId, change: &Change) -> Result<Version, Error> {
         let answer = self.call(Op::Update, &self.api.update(id, change), Cap::One).await?;
-        readable(answer.status, self.api.updated(answer.body))
+        let version = readable(answer.status, self.api.updated(answer.body))?;
+        self.note([version.changed]);
+        Ok(version)
     }
 
     /// Deletes a target; one that is already gone counts as deleted.
@@ -230,6 +252,7 @@ impl Client {
             let page = Select::Page { offset: all.len() };
             let answer = self.call(Op::List, &self.api.list(&page), Cap::Page).await?;
             let rows = readable(answer.status, self.api.listed(answer.body))?;
+            self.note(rows.iter().map(|row| row.version.changed));
             let last = rows.len() < PAGE;
             all.extend(rows);
             if last {
@@ -258,6 +281,7 @@ impl Client {
         loop {
             let answer = self.call(Op::Events, &events::search(&query), Cap::Page).await?;
             let page = readable(answer.status, events::found(answer.body))?;
+            self.note(page.iter().map(|event| Some(event.date)));
             let full = page.len() >= PAGE;
             let last = page.last().map(|event| event.date);
             all.extend(page);

@@ -20,6 +20,8 @@ pub enum EventQuery {
     Since(Timestamp),
     /// The newest event of one target.
     Newest(TargetId),
+    /// The newest event of all targets.
+    Last,
 }
 
 /// One event of a target.
@@ -88,6 +90,7 @@ pub(super) fn search(query: &EventQuery) -> Request {
             "aggregateTypes": ["target"], "eventTypes": ["target.added", "target.removed"],
             "asc": true, "from": from.to_string(), "limit": PAGE,
         }),
+        EventQuery::Last => json!({"aggregateTypes": ["target"], "limit": 1}),
         EventQuery::Newest(id) => json!({"aggregateTypes": ["target"], "aggregateId": id.as_str(), "limit": 1}),
     };
     Request { method: Method::POST, path: "/admin/v1/events/_search".into(), body: Some(body) }

@@ -206,3 +206,25 @@ async fn two_replicas_make_one_target() {
         world.finish().await;
     }
 }
+
+/// A retained target is the user's: a lost create of the same manifest does not take it for its own.
+#[tokio::test]
+async fn a_retained_target_is_not_taken_for_a_lost_create() {
+    for generation in GENERATIONS {
+        let world = World::new(generation).await;
+        let mut kept = webhook();
+        kept["deletionPolicy"] = json!("Retain");
+        world.create("hook", kept).await;
+        let retained = id(&world.ready("hook").await);
+        world.delete("hook").await;
+        world.gone("hook").await;
+        world.zitadel.fault(Op::Create, Effect::Reset, Times::ONCE);
+        world.create("hook", webhook()).await;
+        world.reason("hook", "NameTaken").await;
+        world.delete("hook").await;
+        world.gone("hook").await;
+        let left: Vec<_> = world.zitadel.targets().into_iter().map(|target| target.id).collect();
+        assert_eq!(left, [retained], "{}", world.zitadel.dump());
+        world.finish().await;
+    }
+}

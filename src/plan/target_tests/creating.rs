@@ -173,3 +173,54 @@ fn where_events_may_not_be_read_a_look_up_decides_by_date() {
     life.answer(Answer::LookedUp(Ok(None)));
     assert_reason(&life.verdict(), Health::Reconciling, Reason::CreateOutcomeUnknown);
 }
+
+/// A connection that has told the date of its newest event.
+fn connect_with_dates(life: &mut Life) -> Timestamp {
+    let latest = life.now.checked_sub(SignedDuration::from_secs(30)).unwrap();
+    let known = Connection { latest: Some(latest), ..connection(life.api) };
+    life.answer(Answer::Connected(Ok(known)));
+    latest
+}
+
+#[test]
+fn a_create_repeated_by_a_proxy_meets_itself_and_is_found() {
+    let mut life = Life::new();
+    let latest = connect_with_dates(&mut life);
+    let Step::Claim(claim) = life.step() else { panic!("{:?}", life.step()) };
+    assert_eq!(claim.after, Some(latest));
+    life.answer(Answer::Claimed);
+    life.answer(Answer::CreateFailed(taken()));
+    assert_eq!(life.step(), Step::Search { name: "hook".parse().unwrap(), since: latest });
+    let ours = life.candidate("7", 0);
+    life.answer(Answer::Searched(Ok(vec![ours.clone()])));
+    assert_eq!(life.step(), Step::Commit(ours));
+
+    // Nothing newer than the claim's beginning has the name: it is somebody else's.
+    let mut life = Life::new();
+    connect_with_dates(&mut life);
+    life.answer(Answer::Claimed);
+    life.answer(Answer::CreateFailed(taken()));
+    life.answer(Answer::Searched(Ok(vec![])));
+    assert_eq!(life.step(), Step::DropClaim);
+
+    // Where events may not be read, whoever shows under the name and is not newer is somebody else.
+    let mut life = Life::new();
+    connect_with_dates(&mut life);
+    life.answer(Answer::Claimed);
+    life.answer(Answer::CreateFailed(taken()));
+    life.answer(Answer::Searched(Err(refused(403, 7, "AUTH-5mWD2"))));
+    let older = life.candidate("9", 60);
+    life.answer(Answer::LookedUp(Ok(Some(older))));
+    assert_eq!(life.step(), Step::DropClaim);
+}
+
+#[test]
+fn what_was_there_before_the_claim_is_not_its_create() {
+    let mut life = Life::new();
+    let latest = connect_with_dates(&mut life);
+    life.answer(Answer::Claimed);
+    life.facts = Facts::default();
+    life.later(1);
+    life.step_connect();
+    assert_eq!(life.step(), Step::Search { name: "hook".parse().unwrap(), since: latest }, "without any margin");
+}

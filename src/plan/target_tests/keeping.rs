@@ -319,3 +319,15 @@ fn observe_never_writes() {
     life.answer(Answer::Read(Ok(None)));
     assert_reason(&life.verdict(), Health::Stalled, Reason::ExternallyDeleted);
 }
+
+#[test]
+fn the_next_pass_knows_what_the_last_one_wrote() {
+    let mut life = Life::created();
+    life.spec.timeout = "3s".into();
+    let written = Version { sequence: Some(2), changed: None };
+    life.facts = Facts::resume(Some(written));
+    life.status.conditions.clear(); // the last pass ended in Verifying
+    life.step_connect();
+    life.answer(Answer::Read(Ok(Some(Life::remote()))));
+    assert!(matches!(life.step(), Step::Wait(_)), "an older view is not written against: {:?}", life.step());
+}

@@ -74,7 +74,15 @@ fn a_status_or_claim_that_somebody_forged_is_not_believed() {
     assert!(matches!(life.step(), Step::Claim(_)), "an id that is none is none: {:?}", life.step());
 
     let mut life = Life::new();
-    let broken = Claim { name: String::new(), instance: None, since: noon(), time: noon(), replaces: None, repairs: 0 };
+    let broken = Claim {
+        name: String::new(),
+        instance: None,
+        since: noon(),
+        after: None,
+        time: noon(),
+        replaces: None,
+        repairs: 0,
+    };
     life.claim = ClaimState::Held(broken);
     life.step_connect();
     assert_eq!(life.step(), Step::DropClaim);

@@ -35,6 +35,7 @@ fn connection(api: Api) -> Connection {
         url: "https://z".into(),
         instance: Some("i1".into()),
         timeout: Duration::from_secs(10),
+        latest: None,
         grace: Duration::from_mins(2),
     }
 }
