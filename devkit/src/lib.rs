@@ -1,11 +1,13 @@
 //! Local control plane and demo for `zitadel-actions-operator`; nothing here is part of a release.
 //!
 //! [`control_plane`] is a real etcd and kube-apiserver without any container engine, [`supervisor`] makes sure that
-//! no program outlives the process that wanted it, [`demo`] is `cargo demo`. [`host`] and [`progress`] are the small
-//! things these share: ports, random bytes, waiting, and telling a person what is going on.
+//! no program outlives the process that wanted it, [`proxy`] stands between a program under test and its servers,
+//! [`demo`] is `cargo demo`. [`host`] and [`progress`] are the small things these share: ports, random bytes, waiting,
+//! and telling a person what is going on.
 
 pub mod control_plane;
 pub mod demo;
 pub mod host;
 pub mod progress;
+pub mod proxy;
 pub mod supervisor;

@@ -161,6 +161,8 @@ impl Client {
         let user = self.read_optional("/auth/v1/users/me", "/user/id").await?.0;
         let (instance, version) = self.read_optional("/admin/v1/instances/me", "/instance/id").await?;
         match self.events(&EventQuery::Last).await {
+            // No event at all: whatever comes is newer than the beginning of time.
+            Ok(_) => self.note([Some(Timestamp::UNIX_EPOCH)]),
             Err(error) if !matches!(error.reason(), Reason::PermissionDenied | Reason::ApiUnsupported) => {
                 return Err(error);
             }

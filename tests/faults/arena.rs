@@ -1,0 +1,131 @@
+//! A world with a proxy on each side of its operator.
+
+use std::fmt::Debug;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use devkit::proxy::{Call, Entry, HttpProxy, KubeCall};
+use futures::StreamExt;
+use kube::api::ListParams;
+use kube::runtime::reflector::{self, Store};
+use kube::runtime::{WatchStreamExt, watcher};
+use tokio::task::JoinHandle;
+use zitadel_actions_operator::api::target::Target;
+use zitadel_stand_in::{Generation, Op};
+
+use crate::cluster::plane;
+use crate::world::{Setup, World, log};
+
+/// The world of one run. Dereferences to the shared helpers.
+pub struct Arena {
+    world: World,
+    /// Between the operator and the API server.
+    pub kube: Arc<HttpProxy<KubeCall>>,
+    /// Between the operator and the stand-in.
+    pub remote: Arc<HttpProxy<Op>>,
+    started: AtomicBool,
+    seen: Store<Target>,
+    watching: JoinHandle<()>,
+    _tale: Tale,
+}
+
+impl Deref for Arena {
+    type Target = World;
+
+    fn deref(&self) -> &World {
+        &self.world
+    }
+}
+
+impl Arena {
+    /// Without an operator. Calls to ZITADEL are given up after a second.
+    pub async fn new(generation: Generation) -> Self {
+        Self::with(Setup::new(generation)).await
+    }
+
+    /// As [`Arena::new`], with a stand-in or flags of one's own.
+    pub async fn with(setup: Setup) -> Self {
+        let admin = tokio::task::spawn_blocking(|| plane().kubeconfig().to_owned()).await.unwrap();
+        let kube = Arc::new(HttpProxy::before_kubernetes(&admin).expect("the proxy starts"));
+        let mut setup = setup.without_operator();
+        // First, because the last value counts.
+        setup.flags.insert(0, "--zitadel-timeout=1".to_owned());
+        setup.kubeconfig = Some(kube.kubeconfig());
+        let world = World::with(setup).await;
+        let remote = Arc::new(HttpProxy::before_zitadel(&world.zitadel.url()).expect("the proxy starts"));
+        let (seen, writer) = reflector::store();
+        let stream = watcher(world.targets(), watcher::Config::default()).default_backoff().reflect(writer);
+        let watching = tokio::spawn(stream.for_each(|_| std::future::ready(())));
+        let tale = Tale { kube: Arc::clone(&kube), remote: Arc::clone(&remote) };
+        Self { world, kube, remote, started: AtomicBool::new(false), seen, watching, _tale: tale }
+    }
+
+    /// With a running operator.
+    pub async fn running(generation: Generation) -> Self {
+        let arena = Self::new(generation).await;
+        arena.start().await;
+        arena
+    }
+
+    /// Starts an operator behind the proxies and waits until it is ready.
+    pub async fn start(&self) -> String {
+        let operator = self.spawn();
+        // Its word for it, not /readyz: many worlds wait, and this costs least.
+        self.until("the operator is ready", || async { log(&operator).contains("ready: the cache") }).await;
+        operator
+    }
+
+    /// Starts an operator behind the proxies.
+    pub fn spawn(&self) -> String {
+        self.started.store(true, Ordering::SeqCst);
+        self.world.spawn_operator(&[&format!("--zitadel-url={}", self.remote.url())]).0
+    }
+
+    /// Whether no operator runs: none was started yet, or the newest is dead.
+    pub fn asleep(&self) -> bool {
+        !self.started.load(Ordering::SeqCst) || plane().supervisor().exit_code(&self.operator()).is_some()
+    }
+
+    /// Every Target there is, as the API server has it.
+    pub async fn objects(&self) -> Vec<Target> {
+        self.targets().list(&ListParams::default()).await.expect("the API server answers").items
+    }
+
+    /// Whether something holds for the Targets: looked up in a cache first, and only what holds there is asked of the
+    /// API server. Dozens of worlds poll, and it has work to do.
+    pub async fn holds(&self, condition: impl Fn(&[Target]) -> bool) -> bool {
+        let cached: Vec<Target> = self.seen.state().iter().map(|object| Target::clone(object)).collect();
+        if !condition(&cached) {
+            return false;
+        }
+        // While the API server is in trouble nothing is known: the caller asks again.
+        self.targets().list(&ListParams::default()).await.is_ok_and(|list| condition(&list.items))
+    }
+
+    /// The end of a run: the status contract held, nothing panicked, no token was logged.
+    pub async fn close(self) {
+        self.watching.abort();
+        self.world.finish().await;
+    }
+}
+
+/// Tells what went through the proxies, if the run fails.
+struct Tale {
+    kube: Arc<HttpProxy<KubeCall>>,
+    remote: Arc<HttpProxy<Op>>,
+}
+
+impl Drop for Tale {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("=== calls to Kubernetes\n{}", told(&self.kube.log()));
+            eprintln!("=== calls to ZITADEL\n{}", told(&self.remote.log()));
+        }
+    }
+}
+
+fn told<C: Call + Debug>(log: &[Entry<C>]) -> String {
+    let line = |entry: &Entry<C>| format!("  {:?} {} -> {:?}", entry.call, entry.request, entry.fate);
+    log.iter().map(line).collect::<Vec<_>>().join("\n")
+}
