@@ -1,0 +1,138 @@
+//! The protocol, broken on purpose: without each of its rules the model must find out.
+
+use zitadel_actions_operator::zitadel::Api;
+
+use super::config::{Config, External, Fault, Mutation, User};
+use super::proofs::{NO_ANSWER, budget, explore};
+use super::state::Settings;
+
+fn caught(mutation: Mutation, what: &'static str, config: Config) {
+    let unbroken = explore(Config { name: "  with the rule", ..config.clone() });
+    assert!(unbroken.is_none(), "{what}: found without breaking anything: {unbroken:?}");
+    let found = explore(Config { name: "  without it", mutation: Some(mutation), ..config });
+    let (property, path) = found.unwrap_or_else(|| panic!("not caught: {what}"));
+    println!("caught: {what} ({property}, {} steps)", path.into_actions().len());
+}
+
+#[test]
+fn model_breaks_no_claim() {
+    let config = Config { budget: budget(1, 0, 0, 0), ..Config::default() };
+    caught(Mutation::NoClaim, "create without a claim", config);
+}
+
+#[test]
+fn model_breaks_blind_claim() {
+    let config =
+        Config { replicas: 2, ticks: 0, budget: budget(0, 0, 1, 0), user: &[User::Rename], ..Config::default() };
+    caught(Mutation::BlindClaim, "claim written whatever the object has become", config);
+}
+
+#[test]
+fn model_breaks_claim_without_settling() {
+    let config = Config {
+        ticks: 2,
+        budget: budget(0, 1, 1, 0),
+        faults: &[Fault::GivenUp],
+        user: &[User::Rename],
+        ..Config::default()
+    };
+    caught(Mutation::ClaimWithoutSettling, "create although an older claim is not settled", config);
+}
+
+#[test]
+fn model_breaks_trust_in_the_read_side() {
+    let config = Config { ticks: 1, budget: budget(0, 0, 1, 0), user: &[User::Rename], ..Config::default() };
+    caught(Mutation::TrustReadSideNotFound, "a read-side 404 taken for proof", config);
+}
+
+#[test]
+fn model_breaks_date_rule() {
+    let config = Config {
+        api: Api::V2,
+        events: false,
+        foreign: true,
+        safety_only: true,
+        budget: budget(0, 1, 0, 0),
+        faults: NO_ANSWER,
+        ..Config::default()
+    };
+    caught(Mutation::AdoptWithoutDateRule, "a name taken over whatever its date", config);
+}
+
+#[test]
+fn model_breaks_waiting_for_late_commits() {
+    let config = Config { budget: budget(0, 1, 1, 0), faults: NO_ANSWER, user: &[User::Delete], ..Config::default() };
+    caught(Mutation::RepostBeforeDead, "a create taken for dead before it can be", config);
+}
+
+#[test]
+fn model_breaks_commit_loop() {
+    let config = Config { ticks: 1, budget: budget(0, 0, 1, 0), user: &[User::Edit], ..Config::default() };
+    caught(Mutation::ForgetOnConflict, "the commit of an id given up on a conflict", config);
+}
+
+#[test]
+fn model_breaks_conditional_status() {
+    let config = Config {
+        replicas: 2,
+        ticks: 0,
+        lag: 0,
+        events_at_most: 3,
+        events: false,
+        budget: budget(0, 0, 1, 0),
+        user: &[User::Edit],
+        ..Config::default()
+    };
+    caught(Mutation::BlindStatus, "status written whatever the object has become", config);
+}
+
+#[test]
+fn model_breaks_deletion_with_an_open_claim() {
+    let config = Config { budget: budget(1, 0, 1, 0), user: &[User::Delete], ..Config::default() };
+    caught(Mutation::LetGoWithOpenClaim, "finalizer dropped while a claim is open", config);
+}
+
+#[test]
+fn model_breaks_held_by_another() {
+    let config = Config {
+        ticks: 0,
+        replicas: 2,
+        objects: vec![Settings { name: 0, timeout: 0 }, Settings { name: 2, timeout: 1 }],
+        established: true,
+        budget: budget(0, 1, 0, 0),
+        faults: &[Fault::LostRequest],
+        ..Config::default()
+    };
+    caught(Mutation::AdoptHeldByAnother, "a candidate taken over that another Target holds", config);
+}
+
+#[test]
+fn model_breaks_another_editor() {
+    let config = Config {
+        ticks: 1,
+        budget: budget(0, 1, 0, 1),
+        faults: NO_ANSWER,
+        external: &[External::Create],
+        ..Config::default()
+    };
+    caught(Mutation::AdoptOfAnotherEditor, "a candidate taken over that another user created", config);
+}
+
+#[test]
+fn model_breaks_version_check() {
+    let config = Config { ticks: 1, budget: budget(0, 0, 2, 0), user: &[User::Edit], ..Config::default() };
+    caught(Mutation::ReadyOnOldView, "Ready on a view older than our own write", config);
+}
+
+#[test]
+fn model_breaks_no_answer_is_no_refusal() {
+    let config =
+        Config { ticks: 1, budget: budget(0, 1, 1, 0), faults: NO_ANSWER, user: &[User::Rename], ..Config::default() };
+    caught(Mutation::NoAnswerIsRefusal, "no answer taken for a refusal", config);
+}
+
+#[test]
+fn model_breaks_delete_before_release() {
+    let config = Config { ticks: 1, budget: budget(0, 0, 1, 0), user: &[User::Delete], ..Config::default() };
+    caught(Mutation::ReleaseBeforeDelete, "finalizer dropped before the target is deleted", config);
+}

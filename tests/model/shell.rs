@@ -1,0 +1,386 @@
+//! The modelled shell: what `controller` does with the planner's steps, one atomic action for each call or write.
+
+use zitadel_actions_operator::api::reason::Reason;
+
+use super::cluster::Refused;
+use super::config::{Mutation, Operator};
+use super::convert;
+use super::state::{
+    Candidate, Change, Claim, Date, Failure, Flaw, Id, Learned, LetGo, Object, Pass, Said, Status, Task, Todo, Version,
+    Work, World,
+};
+use super::zitadel;
+
+/// A pass that has learned so much is in a loop (production's guard is 64 steps).
+const LONGEST: usize = 24;
+
+impl Operator {
+    /// A pass begins with the newer of what the watch delivered and what our own last write returned.
+    pub fn start(&self, world: &mut World, replica: usize, slot: usize) {
+        let Some(object) = newest(world, replica, slot) else { return };
+        let rival = older_holder(world, replica, &object);
+        let known = world.replicas[replica].written[slot].filter(|(uid, _)| *uid == object.uid);
+        let resumed = known.map(|(_, version)| version);
+        if !self.config.events {
+            // The list that the observer reads tells dates too.
+            note(world, replica, world.survey(self.config.api));
+        }
+        world.replicas[replica].pass = Some(Pass { object, rival, resumed, learned: Vec::new(), todo: Todo::Connect });
+        self.think(world, replica);
+    }
+
+    pub fn learn(&self, world: &mut World, replica: usize, learned: Learned) {
+        if let Some(pass) = &mut world.replicas[replica].pass {
+            pass.learned.push(learned);
+            self.think(world, replica);
+        }
+    }
+
+    /// Asks the planner until it wants something that others can see or be seen by.
+    fn think(&self, world: &mut World, replica: usize) {
+        let now = world.now;
+        loop {
+            let latest = world.replicas[replica].latest;
+            let Some(pass) = &mut world.replicas[replica].pass else { return };
+            if pass.learned.len() > LONGEST {
+                world.flaw = Some(Flaw::EndlessPass);
+                return;
+            }
+            let todo = convert::plan(pass, self.clock(pass, now), self.config.api);
+            let todo = self.mutated(pass, todo, now);
+            pass.todo = todo;
+            match todo {
+                Todo::Connect => pass.learned.push(Learned::Connected(latest)),
+                Todo::Create(_) if pass.object.claim.is_some_and(|claim| now > claim.time) => {
+                    // The client does not send a create that had to wait too long after its claim.
+                    pass.learned.push(Learned::CreateFailed(Failure::Unconnected));
+                }
+                Todo::Create(settings) => {
+                    pass.todo = Todo::Await;
+                    let task = Task { base: pass.object, settings, work: Work::Posting(None), awaited: true };
+                    world.replicas[replica].tasks.push(task);
+                    self.count_create(world);
+                    return;
+                }
+                Todo::Survey => {
+                    let shown = world.survey(self.config.api);
+                    let Some(pass) = &mut world.replicas[replica].pass else { return };
+                    pass.learned.push(Learned::Surveyed(shown));
+                }
+                Todo::Finish(status) if status == pass.object.status => {
+                    let pass = pass.clone();
+                    world.replicas[replica].pass = None;
+                    self.rest(world, replica, &pass, pass.object);
+                    return;
+                }
+                Todo::Ignore => {
+                    let slot = pass.object.slot;
+                    forget(world, replica, slot);
+                    world.replicas[replica].pass = None;
+                    return;
+                }
+                _ => return,
+            }
+        }
+    }
+
+    fn clock(&self, pass: &Pass, now: i8) -> i8 {
+        let asked = pass.learned.iter().any(|l| matches!(l, Learned::Searched(_) | Learned::LookedUp(_)));
+        if self.breaks(Mutation::RepostBeforeDead) && asked { now + 10 } else { now }
+    }
+
+    fn mutated(&self, pass: &Pass, todo: Todo, now: i8) -> Todo {
+        let object = &pass.object;
+        match (self.config.mutation, todo) {
+            (Some(Mutation::RepostBeforeDead), Todo::Claim(claim)) => Todo::Claim(Claim { time: now, ..claim }),
+            (Some(Mutation::ClaimWithoutSettling), Todo::Search { .. }) if !object.deleting => {
+                let name = object.spec.settings.name;
+                Todo::Claim(Claim { name, since: now, after: None, time: now, replaces: object.status.id, repairs: 0 })
+            }
+            (Some(Mutation::LetGoWithOpenClaim), Todo::Search { .. }) if object.deleting => {
+                Todo::Release(LetGo::NothingRemote)
+            }
+            (Some(Mutation::ReleaseBeforeDelete), Todo::Delete(_)) => Todo::Release(LetGo::Deleted),
+            (_, todo) => todo,
+        }
+    }
+
+    fn count_create(&self, world: &mut World) {
+        if !self.config.count_creates {
+            return;
+        }
+        world.posts += 1;
+        let (had, left) = (self.config.budget, world.left);
+        let excuses = had.crashes - left.crashes + had.faults - left.faults + had.external - left.external;
+        let objects = world.next_uid - 1;
+        if world.posts > objects + excuses {
+            world.flaw = Some(Flaw::NeedlessCreate);
+        }
+    }
+
+    /// The pending call or write of a pass happens, and its answer arrives.
+    pub fn go(&self, world: &mut World, replica: usize) {
+        let Some(Pass { object, todo, .. }) = world.replicas[replica].pass.clone() else { return };
+        let (api, uid) = (self.config.api, object.uid);
+        let learned = match todo {
+            Todo::Claim(claim) => {
+                let unwritten = self.breaks(Mutation::NoClaim);
+                let written = world.write(&object, self.breaks(Mutation::BlindClaim), |object| {
+                    object.finalized = true;
+                    if !unwritten {
+                        object.claim = Some(claim);
+                    }
+                });
+                let written = written.map(|written| Object { claim: Some(claim), ..written });
+                return self.go_on(world, replica, written, Learned::Claimed);
+            }
+            Todo::Hold => {
+                let written = world.write(&object, false, |object| object.finalized = true);
+                return self.go_on(world, replica, written, Learned::Done);
+            }
+            Todo::DropClaim => {
+                let written = world.write(&object, false, |object| object.claim = None);
+                return self.go_on(world, replica, written, Learned::Done);
+            }
+            Todo::Commit(id, status) => {
+                let written = self.write_status(world, &object, status);
+                if written.is_ok() {
+                    judge_adoption(world, id, uid);
+                }
+                return self.go_on(world, replica, written, Learned::Committed(id));
+            }
+            Todo::Finish(status) => {
+                let written = self.write_status(world, &object, status);
+                let pass = world.replicas[replica].pass.take();
+                if let (Err(Refused::Conflict), Some(pass)) = (written, &pass) {
+                    catch_up(world, replica, &pass.object);
+                }
+                if let (Ok(written), Some(pass)) = (written, pass) {
+                    let acknowledged = pass.learned.iter().filter_map(|learned| self.acknowledged(learned));
+                    let known = acknowledged.chain(object.status.changed).max();
+                    self.judge_ready(world, &object, &status, known);
+                    self.rest(world, replica, &pass, written);
+                }
+                return;
+            }
+            Todo::Release(release) => return let_go(world, replica, &object, release),
+            Todo::Search { name, since } => {
+                let found = self.search(world, replica, uid, name, since);
+                note(world, replica, zitadel::last(&world.log).filter(|_| found.is_ok()));
+                Learned::Searched(found)
+            }
+            Todo::LookUp(name) => Learned::LookedUp(Ok(self.look_up(world, replica, uid, name))),
+            Todo::Read(id) => {
+                let mut view = world.get(id, api);
+                if let (true, Some(view)) = (self.breaks(Mutation::ReadyOnOldView), &mut view) {
+                    let (sequence, changed) = zitadel::newest(&world.log, id).unwrap();
+                    view.version = Version { sequence: view.version.sequence.map(|_| sequence), changed };
+                }
+                Learned::Read(Ok(view))
+            }
+            Todo::Probe(_) if self.breaks(Mutation::TrustReadSideNotFound) => Learned::Probed(Err(Failure::Gone)),
+            Todo::Probe(id) => {
+                let result = world.update(id, Change::default(), Some(uid), api);
+                note(world, replica, result.ok().map(|version| version.changed));
+                Learned::Probed(result)
+            }
+            Todo::Update(id, change, raise) => {
+                let result = touching(world, id, uid, |world| world.update(id, change, Some(uid), api));
+                note(world, replica, result.ok().map(|version| version.changed));
+                Learned::Updated(change, raise, result)
+            }
+            Todo::Delete(id) => {
+                touching(world, id, uid, |world| world.delete(id, Some(uid)));
+                Learned::Deleted(Ok(()))
+            }
+            Todo::History(_) if !self.config.events => Learned::History(Err(Failure::Denied)),
+            Todo::History(id) => {
+                let newest = zitadel::newest(&world.log, id);
+                note(world, replica, newest.map(|(_, date)| date));
+                Learned::History(Ok(newest))
+            }
+            Todo::Wait => Learned::Waited,
+            Todo::Connect | Todo::Create(_) | Todo::Await | Todo::Survey | Todo::Ignore => return,
+        };
+        self.learn(world, replica, learned);
+    }
+
+    /// The pass goes on with the object as the API server returned it, or is over.
+    fn go_on(&self, world: &mut World, replica: usize, written: Result<Object, Refused>, learned: Learned) {
+        match written {
+            Ok(object) => {
+                self.take(world, replica, object);
+                self.learn(world, replica, learned);
+            }
+            Err(refused) => {
+                let pass = world.replicas[replica].pass.take();
+                if let (Refused::Conflict, Some(pass)) = (refused, pass) {
+                    catch_up(world, replica, &pass.object);
+                }
+            }
+        }
+    }
+
+    /// The pass goes on with the object as the API server returned it.
+    pub fn take(&self, world: &mut World, replica: usize, object: Object) {
+        let Some(pass) = &mut world.replicas[replica].pass else { return };
+        pass.object = object;
+        let written = convert::written(pass, self.config.api);
+        remember(world, replica, object, written);
+    }
+
+    /// The pass is over: an older view than what it wrote must not be taken for the current one by the next either.
+    fn rest(&self, world: &mut World, replica: usize, pass: &Pass, object: Object) {
+        let unread = object.status.said.is_some_and(|(_, reason, _)| reason == Reason::Verifying);
+        let written = if unread { convert::written(pass, self.config.api) } else { None };
+        remember(world, replica, object, written);
+    }
+
+    pub fn write_status(&self, world: &mut World, seen: &Object, status: Status) -> Result<Object, Refused> {
+        world.write(seen, self.breaks(Mutation::BlindStatus), |object| object.status = status)
+    }
+
+    fn search(&self, world: &World, replica: usize, uid: u8, name: u8, since: Date) -> Result<Vec<Candidate>, Failure> {
+        if !self.config.events {
+            return Err(Failure::Denied);
+        }
+        let found = convert::search(&world.log, name, since, self.breaks(Mutation::AdoptOfAnotherEditor));
+        let candidate = |(id, date): (Id, Date)| Candidate {
+            id,
+            name,
+            version: Version { sequence: Some(1), changed: date },
+            created: Some(date),
+            held_elsewhere: self.held_elsewhere(world, replica, uid, id),
+        };
+        Ok(found.into_iter().map(candidate).collect())
+    }
+
+    fn look_up(&self, world: &World, replica: usize, uid: u8, name: u8) -> Option<Candidate> {
+        let found = world.find(name, self.config.api)?;
+        let dated = self.breaks(Mutation::AdoptWithoutDateRule);
+        Some(Candidate {
+            id: found.id,
+            name: found.settings.name,
+            version: found.version,
+            created: if dated { Some(Date { tick: world.now, no: 0 }) } else { found.created },
+            held_elsewhere: self.held_elsewhere(world, replica, uid, found.id),
+        })
+    }
+
+    fn held_elsewhere(&self, world: &World, replica: usize, uid: u8, id: Id) -> bool {
+        let others = world.replicas[replica].cache.iter().flatten();
+        !self.breaks(Mutation::AdoptHeldByAnother)
+            && others.into_iter().any(|other| other.status.id == Some(id) && other.uid != uid)
+    }
+
+    /// The state that an answer acknowledges.
+    fn acknowledged(&self, learned: &Learned) -> Option<Date> {
+        match learned {
+            Learned::Created(_, _, date) => Some(*date),
+            Learned::Updated(_, _, Ok(version)) => Some(version.changed),
+            Learned::Probed(Ok(version)) if self.config.probes_count => Some(version.changed),
+            _ => None,
+        }
+    }
+
+    /// I4, at the moment when a status has been written: `known` is the newest state that the writer knew of.
+    pub fn judge_ready(&self, world: &mut World, object: &Object, status: &Status, known: Option<Date>) {
+        let Some((Said::Ready, _, generation)) = status.said else { return };
+        let (Some(id), Some(view)) = (status.id, status.changed) else {
+            world.flaw = Some(Flaw::ReadyUntrue);
+            return;
+        };
+        let wanted = Some(object.spec.settings);
+        let as_viewed = zitadel::settings_at(&world.log, id, view);
+        if generation != object.generation || as_viewed != wanted || known.is_some_and(|known| view < known) {
+            world.flaw = Some(Flaw::ReadyUntrue);
+        } else if self.config.strict_ready && zitadel::alive(&world.log, id) != wanted {
+            world.flaw = Some(Flaw::ReadyOutdated);
+        }
+    }
+}
+
+/// Does something to a target for an object, and tells if it was none of that object's.
+pub fn touching<T>(world: &mut World, id: Id, uid: u8, act: impl FnOnce(&mut World) -> T) -> T {
+    let before = world.log.len();
+    let result = act(world);
+    if world.log.len() > before && zitadel::creator(&world.log, id) != Some(uid) {
+        world.flaw = Some(Flaw::ForeignTouched);
+    }
+    result
+}
+
+/// I3, when the id of a target has been recorded for an object. A target whose object was let go with Retain before its
+/// id was recorded has no owner, and whoever finds it may have it.
+fn judge_adoption(world: &mut World, id: Id, uid: u8) {
+    let maker = zitadel::creator(&world.log, id);
+    if maker == Some(uid) {
+        return;
+    }
+    let ownerless = maker.is_some_and(|maker| world.retained & (1 << maker) != 0) && world.kept & (1 << id) == 0;
+    if !ownerless {
+        world.flaw = Some(Flaw::ForeignAdopted);
+        return;
+    }
+    for event in world.log.iter_mut().filter(|event| event.id == id && event.by == maker) {
+        event.by = Some(uid);
+    }
+}
+
+/// What a replica takes an object to be.
+pub fn newest(world: &World, replica: usize, slot: usize) -> Option<Object> {
+    let cached = world.replicas[replica].cache[slot]?;
+    let known = world.replicas[replica].memory[slot].filter(|known| known.uid == cached.uid);
+    Some(known.filter(|known| known.version >= cached.version).unwrap_or(cached))
+}
+
+pub fn remember(world: &mut World, replica: usize, object: Object, written: Option<Version>) {
+    let slot = usize::from(object.slot);
+    let state = &mut world.replicas[replica];
+    let newer = state.cache[slot].is_none_or(|cached| cached.uid != object.uid || object.version > cached.version);
+    state.memory[slot] = newer.then_some(object);
+    state.written[slot] = written.map(|version| (object.uid, version));
+}
+
+fn forget(world: &mut World, replica: usize, slot: u8) {
+    world.replicas[replica].memory[usize::from(slot)] = None;
+    world.replicas[replica].written[usize::from(slot)] = None;
+}
+
+/// After a lost race the object is read anew.
+fn catch_up(world: &mut World, replica: usize, seen: &Object) {
+    let known = world.replicas[replica].written[usize::from(seen.slot)];
+    let written = known.filter(|(uid, _)| *uid == seen.uid).map(|(_, version)| version);
+    match world.object(seen) {
+        Some(current) => remember(world, replica, current, written),
+        None => forget(world, replica, seen.slot),
+    }
+}
+
+/// An answer has told the date of an event.
+pub fn note(world: &mut World, replica: usize, date: Option<Date>) {
+    let latest = &mut world.replicas[replica].latest;
+    *latest = date.max(*latest);
+}
+
+fn older_holder(world: &World, replica: usize, object: &Object) -> bool {
+    let others = world.replicas[replica].cache.iter().flatten();
+    object
+        .status
+        .id
+        .is_some_and(|id| others.into_iter().any(|other| other.status.id == Some(id) && other.uid < object.uid))
+}
+
+fn let_go(world: &mut World, replica: usize, object: &Object, release: LetGo) {
+    let held = world.object(object).is_some();
+    let done = world.write(object, false, |object| object.finalized = false);
+    if done.is_ok() && held && release == LetGo::Retained {
+        world.retained |= 1 << object.uid;
+        world.kept |= object.status.id.map_or(0, |id| 1 << id);
+    }
+    match done {
+        Err(Refused::Conflict) => catch_up(world, replica, object),
+        _ => forget(world, replica, object.slot),
+    }
+    world.replicas[replica].pass = None;
+}

@@ -1,0 +1,317 @@
+//! The state of the modelled world, as small as possible: every id, name, moment and version is a little number.
+//!
+//! `convert` turns these into the types of production when the planner is asked, and its answers back into these.
+
+/// Id of a target in ZITADEL, from 1.
+pub type Id = u8;
+/// Identity of an object in the cluster, from 1; never used twice.
+pub type Uid = u8;
+/// The clock: one tick is [`super::convert::TICK`] seconds.
+pub type Tick = i8;
+
+/// When an event happened: the tick, and its position in the event store, which makes dates unique and ordered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Date {
+    pub tick: Tick,
+    pub no: u8,
+}
+
+/// Settings of a target: name and timeout are positions in the tables of `convert`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Settings {
+    pub name: u8,
+    pub timeout: u8,
+}
+
+/// What the user wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Spec {
+    pub settings: Settings,
+    pub retain: bool,
+}
+
+/// The claim annotation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Claim {
+    pub name: u8,
+    pub since: Tick,
+    /// The newest event that was known before.
+    pub after: Option<Date>,
+    pub time: Tick,
+    pub replaces: Option<Id>,
+    pub repairs: u8,
+}
+
+/// The conditions, which are one of four sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Said {
+    Ready,
+    Idle,
+    Reconciling,
+    Stalled,
+}
+
+/// The status; texts and transition times are left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Status {
+    pub id: Option<Id>,
+    pub sequence: Option<u8>,
+    pub changed: Option<Date>,
+    pub created: Option<Date>,
+    pub name: Option<u8>,
+    pub connected: bool,
+    pub said: Option<(Said, zitadel_actions_operator::api::reason::Reason, u8)>,
+}
+
+/// A Target in the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Object {
+    pub slot: u8,
+    pub uid: Uid,
+    /// resourceVersion.
+    pub version: u8,
+    pub generation: u8,
+    pub spec: Spec,
+    pub deleting: bool,
+    pub finalized: bool,
+    pub claim: Option<Claim>,
+    pub status: Status,
+}
+
+/// How new a state of a target is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Version {
+    pub sequence: Option<u8>,
+    pub changed: Date,
+}
+
+/// A target as the read side shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Remote {
+    pub id: Id,
+    pub settings: Settings,
+    pub version: Version,
+    pub created: Option<Date>,
+}
+
+/// What may be the result of a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Candidate {
+    pub id: Id,
+    pub name: u8,
+    pub version: Version,
+    pub created: Option<Date>,
+    pub held_elsewhere: bool,
+}
+
+/// A partial update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Change {
+    pub name: Option<u8>,
+    pub timeout: Option<u8>,
+}
+
+/// How a call failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Failure {
+    /// No connection: certainly not sent.
+    Unconnected,
+    /// Sent, and no answer.
+    NoAnswer,
+    /// Refused by ZITADEL, for a reason that has nothing to do with other targets.
+    Refused,
+    /// The name is taken.
+    Taken,
+    /// The write side knows no such target.
+    Gone,
+    /// The credential may not do that.
+    Denied,
+}
+
+/// What a pass has learned, in order; `convert` replays it into production's `Facts`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Learned {
+    Connected(Option<Date>),
+    Claimed,
+    Created(Settings, Id, Date),
+    CreateFailed(Failure),
+    Searched(Result<Vec<Candidate>, Failure>),
+    LookedUp(Result<Option<Candidate>, Failure>),
+    Committed(Id),
+    Read(Result<Option<Remote>, Failure>),
+    Probed(Result<Version, Failure>),
+    Updated(Change, bool, Result<Version, Failure>),
+    Surveyed(Option<Date>),
+    History(Result<Option<(u8, Date)>, Failure>),
+    Deleted(Result<(), Failure>),
+    Done,
+    Waited,
+}
+
+/// Why an object is let go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LetGo {
+    Deleted,
+    Retained,
+    NothingRemote,
+}
+
+/// The planner's step, with what production works out from it before the first await.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Todo {
+    Connect,
+    Claim(Claim),
+    Hold,
+    DropClaim,
+    Create(Settings),
+    /// The pass waits for its create task.
+    Await,
+    Search {
+        name: u8,
+        since: Date,
+    },
+    LookUp(u8),
+    Commit(Id, Status),
+    Read(Id),
+    Probe(Id),
+    Update(Id, Change, bool),
+    Survey,
+    History(Id),
+    Delete(Id),
+    Wait,
+    Release(LetGo),
+    Finish(Status),
+    Ignore,
+}
+
+/// A pass in progress.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Pass {
+    pub object: Object,
+    /// Whether an older Target is seen to hold the same remote target.
+    pub rival: bool,
+    /// What an earlier pass wrote and could not read back.
+    pub resumed: Option<Version>,
+    pub learned: Vec<Learned>,
+    pub todo: Todo,
+}
+
+/// How far a create task has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Work {
+    /// The request is on its way; with an id, it is carried out and the answer is on its way back.
+    Posting(Option<(Id, Date)>),
+    /// The answer is being committed; the object is the one that the next attempt writes on.
+    Committing(Id, Date, Object),
+    /// There is nothing to commit it on: the target is being deleted again.
+    Orphaned(Id),
+}
+
+/// A create and its commit, independent of the pass that began it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Task {
+    pub base: Object,
+    pub settings: Settings,
+    pub work: Work,
+    /// Whether the pass that began it still waits for it.
+    pub awaited: bool,
+}
+
+/// One process of the operator.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Replica {
+    /// What the watch has delivered last, per slot.
+    pub cache: Vec<Option<Object>>,
+    /// What our own last write returned, while that is newer.
+    pub memory: Vec<Option<Object>>,
+    /// What was written to an object's target and not read back yet, per slot.
+    pub written: Vec<Option<(Uid, Version)>>,
+    /// Date of the newest event that an answer has told of.
+    pub latest: Option<Date>,
+    pub pass: Option<Pass>,
+    pub tasks: Vec<Task>,
+}
+
+/// A call that changes something in ZITADEL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Call {
+    Create(Settings),
+    Update(Id, Change),
+    Delete(Id),
+}
+
+/// A request whose sender no longer waits, and which may still be carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Late {
+    pub call: Call,
+    pub uid: Uid,
+    /// The last tick at which that may happen.
+    pub until: Tick,
+}
+
+/// What an event of ZITADEL says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum What {
+    Added(Settings),
+    Changed(Settings),
+    Removed,
+}
+
+/// One event of ZITADEL's event store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Event {
+    pub id: Id,
+    pub what: What,
+    /// For which object our own user did it; `None` is somebody else.
+    pub by: Option<Uid>,
+    pub tick: Tick,
+}
+
+/// How much trouble is still to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Budget {
+    pub crashes: u8,
+    pub faults: u8,
+    pub user: u8,
+    pub external: u8,
+}
+
+/// Something that must never happen and is seen in a step rather than in a state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Flaw {
+    /// I3: a target that was not created for the object was changed or deleted for it.
+    ForeignTouched,
+    /// I3: a status was written with the id of a target that was not created for the object.
+    ForeignAdopted,
+    /// I4: Ready=True was written on something else than the spec, or on an older state than one already known.
+    ReadyUntrue,
+    /// I4, where nobody else writes: Ready=True was written while the write side held something else.
+    ReadyOutdated,
+    /// I6: a pass that does not end.
+    EndlessPass,
+    /// I6: more creates than one, plus one for each that was lost.
+    NeedlessCreate,
+    /// A create's answer was read by a living process and its id was recorded nowhere.
+    AnswerForgotten,
+}
+
+/// Everything.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct World {
+    pub now: Tick,
+    pub objects: Vec<Option<Object>>,
+    pub next_uid: Uid,
+    pub next_version: u8,
+    pub log: Vec<Event>,
+    /// How many events the read side shows.
+    pub shown: u8,
+    pub late: Vec<Late>,
+    pub replicas: Vec<Replica>,
+    pub left: Budget,
+    /// Objects that were let go with Retain: bit per uid.
+    pub retained: u16,
+    /// Targets whose object was let go with Retain and had recorded them: bit per id.
+    pub kept: u16,
+    pub posts: u8,
+    pub flaw: Option<Flaw>,
+}
