@@ -22,8 +22,15 @@ fn model_breaks_no_claim() {
 
 #[test]
 fn model_breaks_blind_claim() {
-    let config =
-        Config { replicas: 2, ticks: 0, budget: budget(0, 0, 1, 0), user: &[User::Rename], ..Config::default() };
+    let config = Config {
+        replicas: 2,
+        ticks: 0,
+        lag: 0,
+        events_at_most: 2,
+        budget: budget(0, 0, 1, 0),
+        user: &[User::Rename],
+        ..Config::default()
+    };
     caught(Mutation::BlindClaim, "claim written whatever the object has become", config);
 }
 

@@ -10,7 +10,7 @@ use super::state::Settings;
 fn open(what: &'static str, config: Config) {
     let found = explore(Config { name: what, ..config });
     let (property, path) = found.unwrap_or_else(|| panic!("closed: {what}; prove it"));
-    println!("open: {what} ({property}, {} steps)", path.into_actions().len());
+    println!("open: {what} ({property}): {:?}", path.into_actions());
 }
 
 #[test]
