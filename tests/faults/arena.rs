@@ -2,11 +2,12 @@
 
 use std::fmt::Debug;
 use std::ops::Deref;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
-use devkit::proxy::{Call, Entry, HttpProxy, KubeCall};
+use devkit::proxy::{Call, Entry, FINALIZER, HttpProxy, KubeCall};
 use futures::StreamExt;
+use kube::ResourceExt;
 use kube::api::ListParams;
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::{WatchStreamExt, watcher};
@@ -26,6 +27,7 @@ pub struct Arena {
     pub remote: Arc<HttpProxy<Op>>,
     started: AtomicBool,
     seen: Store<Target>,
+    vanished: Arc<Mutex<Vec<Target>>>,
     watching: JoinHandle<()>,
     _tale: Tale,
 }
@@ -56,9 +58,18 @@ impl Arena {
         let remote = Arc::new(HttpProxy::before_zitadel(&world.zitadel.url()).expect("the proxy starts"));
         let (seen, writer) = reflector::store();
         let stream = watcher(world.targets(), watcher::Config::default()).default_backoff().reflect(writer);
-        let watching = tokio::spawn(stream.for_each(|_| std::future::ready(())));
+        let vanished = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&vanished);
+        let watching = tokio::spawn(stream.for_each(move |event| {
+            if let Ok(watcher::Event::Delete(object)) = event
+                && object.finalizers().iter().any(|name| name == FINALIZER)
+            {
+                noted.lock().unwrap().push(object);
+            }
+            std::future::ready(())
+        }));
         let tale = Tale { kube: Arc::clone(&kube), remote: Arc::clone(&remote) };
-        Self { world, kube, remote, started: AtomicBool::new(false), seen, watching, _tale: tale }
+        Self { world, kube, remote, started: AtomicBool::new(false), seen, vanished, watching, _tale: tale }
     }
 
     /// With a running operator.
@@ -68,11 +79,14 @@ impl Arena {
         arena
     }
 
-    /// Starts an operator behind the proxies and waits until it is ready.
+    /// Starts an operator behind the proxies and waits until it is ready and watches.
     pub async fn start(&self) -> String {
+        let watches = self.kube.count(KubeCall::Watch);
         let operator = self.spawn();
         // Its word for it, not /readyz: many worlds wait, and this costs least.
-        self.until("the operator is ready", || async { log(&operator).contains("ready: the cache") }).await;
+        let ready =
+            || async { log(&operator).contains("ready: the cache") && self.kube.count(KubeCall::Watch) > watches };
+        self.until("the operator is ready", ready).await;
         operator
     }
 
@@ -101,6 +115,12 @@ impl Arena {
         }
         // While the API server is in trouble nothing is known: the caller asks again.
         self.targets().list(&ListParams::default()).await.is_ok_and(|list| condition(&list.items))
+    }
+
+    /// Objects that were removed although their last state had our finalizer: kube-apiserver decides on a DELETE before
+    /// it carries it out, and a finalizer that is accepted in between is lost (kubernetes/kubernetes#77988).
+    pub fn vanished(&self) -> Vec<Target> {
+        self.vanished.lock().unwrap().clone()
     }
 
     /// The end of a run: the status contract held, nothing panicked, no token was logged.

@@ -1,6 +1,7 @@
 //! Crash points: which call, which occurrence of it, and on which side of it the operator dies.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use devkit::proxy::{Act, KubeCall, Rule, RuleHandle};
 use zitadel_stand_in::Op;
@@ -20,6 +21,15 @@ impl Spot {
         match self {
             Self::Kube(call) => call.writes(),
             Self::Zitadel(op) => matches!(op, Op::Create | Op::Update | Op::Delete),
+        }
+    }
+}
+
+impl fmt::Display for Spot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kube(call) => write!(f, "Kubernetes {call:?}"),
+            Self::Zitadel(op) => write!(f, "ZITADEL {op:?}"),
         }
     }
 }
