@@ -212,7 +212,7 @@ async fn broken_connections() -> Result<(), Failed> {
             let address = arena.zitadel.url().trim_start_matches("http://").parse().unwrap();
             let wire = TcpProxy::start(address).unwrap();
             let url = format!("--zitadel-url={}", wire.url());
-            arena.start_operator(&[&url, "--zitadel-timeout=1"]).await;
+            arena.start_with(&[&url, "--zitadel-timeout=1"]).await;
             wire.set(mode);
             arena.create("hook", webhook()).await;
             not_ready(&arena).await;

@@ -41,7 +41,7 @@ impl Deref for Arena {
 }
 
 impl Arena {
-    /// Without an operator. Calls to ZITADEL are given up after a second.
+    /// Without an operator. Calls to ZITADEL are given up after two seconds.
     pub async fn new(generation: Generation) -> Self {
         Self::with(Setup::new(generation)).await
     }
@@ -52,7 +52,7 @@ impl Arena {
         let kube = Arc::new(HttpProxy::before_kubernetes(&admin).expect("the proxy starts"));
         let mut setup = setup.without_operator();
         // First, because the last value counts.
-        setup.flags.insert(0, "--zitadel-timeout=1".to_owned());
+        setup.flags.insert(0, "--zitadel-timeout=2".to_owned());
         setup.kubeconfig = Some(kube.kubeconfig());
         let world = World::with(setup).await;
         let remote = Arc::new(HttpProxy::before_zitadel(&world.zitadel.url()).expect("the proxy starts"));
@@ -81,8 +81,13 @@ impl Arena {
 
     /// Starts an operator behind the proxies and waits until it is ready and watches.
     pub async fn start(&self) -> String {
+        self.start_with(&[]).await
+    }
+
+    /// The same with further flags, or other values for the usual ones.
+    pub async fn start_with(&self, flags: &[&str]) -> String {
         let watches = self.kube.count(KubeCall::Watch);
-        let operator = self.spawn();
+        let operator = self.spawn_with(flags);
         // Its word for it, not /readyz: many worlds wait, and this costs least.
         let ready =
             || async { log(&operator).contains("ready: the cache") && self.kube.count(KubeCall::Watch) > watches };
@@ -92,8 +97,15 @@ impl Arena {
 
     /// Starts an operator behind the proxies.
     pub fn spawn(&self) -> String {
+        self.spawn_with(&[])
+    }
+
+    fn spawn_with(&self, flags: &[&str]) -> String {
         self.started.store(true, Ordering::SeqCst);
-        self.world.spawn_operator(&[&format!("--zitadel-url={}", self.remote.url())]).0
+        let url = format!("--zitadel-url={}", self.remote.url());
+        // Any free port: of hundreds that are chosen beforehand, one is taken when its turn comes.
+        let usual = [url.as_str(), "--http-addr=127.0.0.1:0"];
+        self.world.spawn_operator(&[&usual, flags].concat()).0
     }
 
     /// Whether no operator runs: none was started yet, or the newest is dead.

@@ -33,7 +33,7 @@ async fn distrust(identity: Identity, generation: Generation) {
     let tls = TlsProxy::start(address(&arena)).unwrap();
     let (url, authority) = (format!("--zitadel-url={}", tls.url()), tls.authority());
     let authority = format!("--zitadel-ca-file={}", authority.display());
-    arena.start_operator(&[&url, &authority]).await;
+    arena.start_with(&[&url, &authority]).await;
     tls.show(identity);
     arena.create("hook", webhook()).await;
     not_ready(&arena).await;
@@ -75,7 +75,7 @@ async fn renamed(generation: Generation) -> Outcome {
     let arena = Arena::with(setup).await;
     let first = TcpProxy::start(address(&arena)).unwrap();
     let port = first.port();
-    arena.start_operator(&[&format!("--zitadel-url=http://{NAME}:{port}"), "--zitadel-allow-http"]).await;
+    arena.start_with(&[&format!("--zitadel-url=http://{NAME}:{port}"), "--zitadel-allow-http"]).await;
     arena.create("hook", webhook()).await;
     settled(&arena).await;
     // The name is gone, and so are the connections: new ones need it.

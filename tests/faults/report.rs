@@ -12,12 +12,15 @@ use zitadel_stand_in::Generation;
 
 use crate::world::GENERATIONS;
 
-/// How many worlds run at once: they mostly wait, but two cores have to serve them.
-const WORLDS: usize = 24;
+/// How many worlds run at once of those that are busy (crashes, walks), and of those that mostly wait for a time to
+/// pass: two cores have to serve them all.
+const BUSY: usize = 24;
+const PATIENT: usize = 48;
 /// Starting and signalling programs blocks, so these are more than cores.
 const WORKERS: usize = 8;
 
-static SEATS: Semaphore = Semaphore::const_new(WORLDS);
+static BUSY_SEATS: Semaphore = Semaphore::const_new(BUSY);
+static PATIENT_SEATS: Semaphore = Semaphore::const_new(PATIENT);
 /// Whoever disturbs the API server itself takes this for writing.
 static CLUSTER: RwLock<()> = RwLock::const_new(());
 static MATRIX: Mutex<Vec<Row>> = Mutex::new(Vec::new());
@@ -50,8 +53,12 @@ where
 }
 
 /// Runs this when there is a seat, and nobody disturbs the API server.
-pub async fn calmly<T>(work: impl Future<Output = T>) -> T {
-    let _seat = SEATS.acquire().await.expect("the semaphore is not closed");
+pub async fn calmly<T>(company: Company, work: impl Future<Output = T>) -> T {
+    let seats = match company {
+        Company::Busy => &BUSY_SEATS,
+        Company::Patient | Company::Alone => &PATIENT_SEATS,
+    };
+    let _seat = seats.acquire().await.expect("the semaphore is not closed");
     let _calm = CLUSTER.read().await;
     work.await
 }
@@ -71,10 +78,14 @@ pub enum Outcome {
     Impossible(String),
 }
 
-/// Whether other worlds may run at the same time.
+/// Who may run at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Company {
-    Shared,
+pub enum Company {
+    /// A few others: it keeps processors busy.
+    Busy,
+    /// Many others: it mostly waits.
+    Patient,
+    /// Nobody of another suite.
     Alone,
 }
 
@@ -107,9 +118,15 @@ struct Row {
 }
 
 impl Suite {
+    /// Its runs mostly wait.
     pub fn new(fault: impl Into<String>) -> Self {
         let (points, runs) = (BTreeMap::new(), Vec::new());
-        Self { fault: fault.into(), company: Company::Shared, points, cases: 0, runs }
+        Self { fault: fault.into(), company: Company::Patient, points, cases: 0, runs }
+    }
+
+    /// Its runs keep processors busy.
+    pub fn busy(fault: impl Into<String>) -> Self {
+        Self { company: Company::Busy, ..Self::new(fault) }
     }
 
     /// Its runs have the API server to themselves, all at the same time.
@@ -171,15 +188,17 @@ impl Suite {
     pub async fn finish(self) -> Result<(), Failed> {
         let alone = match self.company {
             Company::Alone => Some(CLUSTER.write().await),
-            Company::Shared => None,
+            Company::Busy | Company::Patient => None,
         };
         let tasks: Vec<_> = self
             .runs
             .into_iter()
             .map(|run| {
                 let work = run.work;
-                let shared = alone.is_none();
-                let task = tokio::spawn(async move { if shared { calmly(work).await } else { work.await } });
+                let company = self.company;
+                let task = tokio::spawn(async move {
+                    if company == Company::Alone { work.await } else { calmly(company, work).await }
+                });
                 (run.line, run.label, task)
             })
             .collect();

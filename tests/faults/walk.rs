@@ -253,7 +253,7 @@ async fn balanced(arena: &Arena) {
 async fn random_walk() -> Result<(), Failed> {
     let first = seed();
     let seeds = number("FAULTS_SEEDS").unwrap_or(if long() { 50 } else { 6 });
-    let mut suite = Suite::new(format!("random walk, seeds {first} to {}", first + seeds - 1));
+    let mut suite = Suite::busy(format!("random walk, seeds {first} to {}", first + seeds - 1));
     for seed in first..first + seeds {
         suite.each(&format!("seed {seed}"), move |generation| walk(seed, 30, generation));
     }

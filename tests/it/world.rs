@@ -140,7 +140,8 @@ impl World {
             .args(["--log-format", "human", "--log-level", "zitadel_actions_operator=trace,info"])
             .env("KUBECONFIG", self.setup.kubeconfig.as_deref().unwrap_or(plane().kubeconfig()))
             // Instead of the system's authorities: reading those is half of a start in the debug profile.
-            .env("SSL_CERT_FILE", plane().dir().join("certificates/apiserver.crt"));
+            .env("SSL_CERT_FILE", plane().dir().join("certificates/apiserver.crt"))
+            .env("SSL_CERT_DIR", "");
         // Overriding a flag that is already there: clap takes one value, so the earlier one is left out.
         let overridden: Vec<String> =
             self.setup.flags.iter().cloned().chain(flags.iter().map(|f| (*f).to_owned())).collect();
