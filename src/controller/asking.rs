@@ -2,9 +2,14 @@
 
 use jiff::Timestamp;
 
-use super::target::Pass;
+use kube::ResourceExt;
+
+use super::cluster::WriteError;
+use super::target::{Pass, claim_of};
+use crate::api::claim::ClaimState;
+use crate::api::target::Target;
 use crate::plan::facts::Newest;
-use crate::plan::{Answer, Candidate};
+use crate::plan::{Answer, Candidate, Other};
 use crate::zitadel::error::ApiError;
 use crate::zitadel::events::{EventQuery, surviving_creates};
 use crate::zitadel::{Added, Error, RemoteTarget, TargetId, TargetName, Version};
@@ -42,7 +47,6 @@ impl Pass<'_> {
         };
         let events = self.zitadel().events(&EventQuery::Since(since)).await?;
         let candidate = |added: Added| Candidate {
-            held_elsewhere: self.held_elsewhere(&added.id),
             id: added.id,
             name: name.to_string(),
             version: Version { sequence: Some(added.sequence), changed: Some(added.date) },
@@ -55,7 +59,6 @@ impl Pass<'_> {
     pub(super) async fn look_up(&self, name: &TargetName) -> Result<Option<Candidate>, Error> {
         let found = self.zitadel().find(name).await?;
         Ok(found.map(|remote| Candidate {
-            held_elsewhere: self.held_elsewhere(&remote.id),
             id: remote.id,
             name: remote.name,
             version: remote.version,
@@ -64,8 +67,11 @@ impl Pass<'_> {
         }))
     }
 
-    fn held_elsewhere(&self, id: &TargetId) -> bool {
-        self.context.held_elsewhere(id, self.object.metadata.uid.as_deref().unwrap_or_default())
+    /// The other Targets, for who holds and who may be making what was found.
+    pub(super) async fn others(&self) -> Result<Vec<Other>, WriteError> {
+        let all = self.context.current_targets().await?;
+        let others = all.iter().filter(|other| other.metadata.uid != self.object.metadata.uid);
+        Ok(others.map(|other| other_of(other, &self.object)).collect())
     }
 
     pub(super) async fn history(&self, id: TargetId) -> Result<Option<Newest>, Error> {
@@ -73,6 +79,17 @@ impl Pass<'_> {
         let newest = events.into_iter().max_by_key(|event| event.sequence);
         Ok(newest.map(|event| Newest { sequence: event.sequence, date: event.date, owner: event.owner }))
     }
+}
+
+fn other_of(other: &Target, own: &Target) -> Other {
+    let held = other.status.as_ref().and_then(|status| status.id.as_deref());
+    let claim = match claim_of(other) {
+        ClaimState::Held(claim) if claim.is_open(held) => Some(claim),
+        _ => None,
+    };
+    // Who is older is the same for both, whoever asks.
+    let age = |target: &Target| (target.creation_timestamp(), target.uid());
+    Other { holds: held.and_then(|id| id.parse().ok()), claim, older: age(other) < age(own) }
 }
 
 /// Without our own user id no event can be told to be ours: the same as not being allowed to read events.

@@ -5,23 +5,23 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use kube::Client;
 use kube::runtime::events::{EventType, Recorder, Reporter};
 use kube::runtime::reflector::Store;
+use kube::{Api, Client};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::Guarded;
 use super::backoff::Backoff;
-use super::cluster::Cluster;
+use super::cluster::{self, Cluster, WriteError};
 use super::connection::Connector;
 use super::holders::Holders;
 use super::observer::Observer;
 use crate::api::FIELD_MANAGER;
 use crate::api::target::Target;
 use crate::ops::Metrics;
-use crate::zitadel::{TargetId, Version};
+use crate::zitadel::Version;
 
 /// Longest wait at shutdown for creates whose answer is not committed yet.
 const LAST_COMMITS: Duration = Duration::from_secs(25);
@@ -40,6 +40,7 @@ pub struct Context {
     resync: Duration,
     files: Vec<PathBuf>,
     stores: OnceLock<Vec<Store<Guarded>>>,
+    watched: OnceLock<Vec<Api<Guarded>>>,
     filled: Semaphore,
     memory: Mutex<HashMap<String, Memory>>,
     creates: TaskTracker,
@@ -90,6 +91,7 @@ impl Context {
             resync,
             files,
             stores: OnceLock::new(),
+            watched: OnceLock::new(),
             filled: Semaphore::new(0),
             memory: Mutex::default(),
             creates: TaskTracker::new(),
@@ -137,9 +139,10 @@ impl Context {
         self.files.clone()
     }
 
-    pub(super) fn set_stores(&self, stores: Vec<Store<Guarded>>) {
-        // Set once, by the one `run` of the process; a second set would be of the same stores.
+    pub(super) fn set_watches(&self, stores: Vec<Store<Guarded>>, watched: Vec<Api<Guarded>>) {
+        // Set once, by the one `run` of the process; a second set would be of the same.
         let _ = self.stores.set(stores);
+        let _ = self.watched.set(watched);
     }
 
     /// Notes that a watch has delivered its first list.
@@ -161,14 +164,17 @@ impl Context {
         self.stores.get().into_iter().flatten().flat_map(Store::state).collect()
     }
 
-    /// Whether another Target's status holds this remote id.
-    pub(super) fn held_elsewhere(&self, id: &TargetId, uid: &str) -> bool {
-        let holds = |object: &Arc<Guarded>| {
-            let Ok(target) = &object.0 else { return false };
-            let held = target.status.as_ref().and_then(|status| status.id.as_deref());
-            held == Some(id.as_str()) && target.metadata.uid.as_deref() != Some(uid)
-        };
-        self.targets().iter().any(holds)
+    /// Every Target that this operator cares for, as the API server has it now: the cache may lag behind what another
+    /// replica, or another pass, has just written.
+    ///
+    /// # Errors
+    /// Of the first list that fails.
+    pub(super) async fn current_targets(&self) -> Result<Vec<Target>, WriteError> {
+        let mut all = Vec::new();
+        for api in self.watched.get().into_iter().flatten() {
+            all.extend(cluster::list(api).await?);
+        }
+        Ok(all.into_iter().filter_map(|object| object.0.ok()).collect())
     }
 
     /// The older Target that holds this remote id, or is about to take it over, if there is one.
@@ -194,6 +200,21 @@ impl Context {
         let Some(uid) = object.metadata.uid.clone() else { return };
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         memory.insert(uid, Memory { object: Arc::clone(object), rest, written });
+    }
+
+    /// Notes the newest state that the write side is known to have, as soon as it is known: the pass may end anyhow.
+    pub(super) fn note_written(&self, object: &Arc<Target>, written: Option<&Version>) {
+        if self.written(object).as_ref() == written {
+            return;
+        }
+        let Some(uid) = object.metadata.uid.clone() else { return };
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = memory.entry(uid).or_insert_with(|| Memory {
+            object: Arc::clone(object),
+            rest: Rest::Never,
+            written: None,
+        });
+        known.written = written.cloned();
     }
 
     /// What an earlier pass wrote to the object's target and could not read back yet.
