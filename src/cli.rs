@@ -22,8 +22,8 @@ use crate::controller::{self, CONCURRENCY, PASS_DEADLINE};
 use crate::ops::http::{Health, serve};
 use crate::ops::telemetry::{self, LogFormat};
 use crate::ops::{Metrics, shutdown};
-use crate::zitadel::auth::TokenFile;
-use crate::zitadel::transport::Settings;
+use crate::zitadel::auth::{Credential, Source};
+use crate::zitadel::transport::{Proxy, Settings};
 use crate::zitadel::{Api, Client};
 
 /// Kubernetes operator for ZITADEL Actions: a Target in the cluster becomes a target in ZITADEL.
@@ -212,8 +212,9 @@ impl Run {
         Ok(Settings {
             url: self.zitadel_url.clone(),
             host: self.zitadel_host.clone(),
-            ca_file: self.zitadel_ca_file.clone(),
-            token: TokenFile::new(self.zitadel_token_file.clone()),
+            ca: self.zitadel_ca_file.clone().map(Source::File),
+            proxy: Proxy::None,
+            credential: Credential::PersonalAccessToken(Source::File(self.zitadel_token_file.clone())),
             timeout: Duration::from_secs(self.zitadel_timeout),
         })
     }

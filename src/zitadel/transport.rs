@@ -1,24 +1,24 @@
 //! The one path to the network: deadline, rate, body cap, redaction.
 //!
 //! Sends a request once. Repeating is never this layer's business: a repeated create could make a second target,
-//! and everything else is repeated by the next pass. No redirects, no proxy from the environment, HTTP/1.1 only (so
-//! that the Host header can be set), and the token goes to the configured origin alone.
+//! and everything else is repeated by the next pass. No redirects, no proxy from the environment unless asked for,
+//! HTTP/1.1 only (so that the Host header can be set), and the token goes to the configured origin alone.
 
 use std::error::Error as _;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use http::header::{ACCEPT, AUTHORIZATION, HOST};
 use http::{HeaderValue, StatusCode};
 use jiff::{SignedDuration, Timestamp};
+use secrecy::ExposeSecret;
 use serde_json::Value;
 use tokio::sync::RwLock;
 use url::Url;
 
 use super::Error;
-use super::auth::{TokenFile, bearer};
+use super::auth::{Credential, Source, bearer};
 use super::error::ApiError;
 use super::generation::Request;
 
@@ -37,11 +37,22 @@ pub struct Settings {
     /// The instance's external domain, when `url` is an in-cluster address.
     pub host: Option<HeaderValue>,
     /// PEM bundle that replaces the system's certificate authorities.
-    pub ca_file: Option<PathBuf>,
+    pub ca: Option<Source>,
+    /// The way there.
+    pub proxy: Proxy,
     /// The credential.
-    pub token: TokenFile,
+    pub credential: Credential,
     /// Longest time for one call, connection included.
     pub timeout: Duration,
+}
+
+/// Whether requests go straight to the origin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proxy {
+    /// Straight, whatever the environment says.
+    None,
+    /// By `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`.
+    Environment,
 }
 
 /// Sends requests to one origin.
@@ -87,23 +98,16 @@ impl Transport {
     async fn build(&self) -> Result<reqwest::Client, Error> {
         let mut builder = reqwest::Client::builder()
             .http1_only()
-            .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .connect_timeout(Duration::from_secs(5).min(self.settings.timeout))
             .timeout(self.settings.timeout)
             .user_agent(concat!("zitadel-actions-operator/", env!("CARGO_PKG_VERSION")));
-        if let Some(path) = &self.settings.ca_file {
-            let shown = path.display();
-            let pem = tokio::fs::read(path)
-                .await
-                .map_err(|error| Error::Setup(format!("the CA file {shown} cannot be read: {}", error.kind())))?;
-            let certificates = reqwest::Certificate::from_pem_bundle(&pem)
-                .map_err(|_| Error::Setup(format!("the CA file {shown} holds no PEM certificates")))?;
-            if certificates.is_empty() {
-                return Err(Error::Setup(format!("the CA file {shown} holds no PEM certificates")));
-            }
-            builder = builder.tls_certs_only(certificates);
+        if self.settings.proxy == Proxy::None {
+            builder = builder.no_proxy();
+        }
+        if let Some(source) = &self.settings.ca {
+            builder = builder.tls_certs_only(authorities(source).await?);
         }
         builder.build().map_err(|error| Error::Setup(format!("the HTTP client cannot be set up: {}", causes(&error))))
     }
@@ -120,7 +124,7 @@ impl Transport {
     /// Sends a request once and reads its answer. After `not_after` it is not sent any more.
     pub(super) async fn send(&self, request: &Request, cap: Cap, not_after: Option<Instant>) -> Result<Answer, Error> {
         let client = self.client().await?;
-        let token = self.settings.token.token().await?;
+        let token = self.settings.credential.token().await?;
         self.limiter.until_ready().await;
         if not_after.is_some_and(|limit| Instant::now() > limit) {
             return Err(Error::Connect("not sent: it had to wait too long for its turn".into()));
@@ -158,6 +162,15 @@ impl Transport {
     pub(super) fn server_now(&self) -> Timestamp {
         let skew = *self.skew.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         Timestamp::now().checked_add(skew).unwrap_or_else(|_| Timestamp::now())
+    }
+}
+
+/// The certificate authorities to trust. Their text is no secret, but may come from where secrets do.
+async fn authorities(source: &Source) -> Result<Vec<reqwest::Certificate>, Error> {
+    let pem = source.read().await.map_err(|error| Error::Setup(format!("certificate authorities: {error}")))?;
+    match reqwest::Certificate::from_pem_bundle(pem.expose_secret().as_bytes()) {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        _ => Err(Error::Setup(format!("certificate authorities: {source} holds no PEM certificates"))),
     }
 }
 
