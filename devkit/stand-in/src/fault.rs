@@ -26,6 +26,10 @@ pub enum Op {
     Me,
     /// Own instance (`/admin/v1/instances/me`).
     Instance,
+    /// Ask for an access token (`/oauth/v2/token`).
+    Token,
+    /// Read the OIDC discovery document (`/.well-known/openid-configuration`).
+    Discovery,
     /// Every request, probes included. For faults only: a call is never logged as `Any`.
     Any,
 }

@@ -21,10 +21,10 @@ use tokio::time::sleep;
 
 use crate::calls::Answer;
 use crate::core::store::Visibility;
-use crate::fault::{Effect, Fault};
+use crate::fault::{Effect, Fault, Op};
 use crate::handler::{classify, handle};
+use crate::oidc;
 use crate::request::{Reply, Request};
-use crate::router::Rpc;
 use crate::world::World;
 
 /// Larger requests are cut off; nothing real comes near.
@@ -170,9 +170,10 @@ async fn serve(world: Arc<World>, incoming: http::Request<Incoming>) -> Result<R
         headers: head.headers,
         body: String::from_utf8_lossy(&body).into_owned(),
     };
-    let op = classify(&world, &request).and_then(Rpc::op);
+    let op = classify(&world, &request);
     let path = request.path_and_query();
-    let index = world.arrived(op, request.method.as_str(), &path, request.header("authorization"), &request.body);
+    let body = if op == Some(Op::Token) { oidc::redacted(&request) } else { request.body.clone() };
+    let index = world.arrived(op, request.method.as_str(), &path, request.header("authorization"), &body);
     let mut logged = Logged { world: Arc::clone(&world), index, answer: Answer::None };
     let fault = world.take_fault(op);
     let response = match fault {
