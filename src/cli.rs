@@ -24,7 +24,7 @@ use crate::ops::telemetry::{self, LogFormat};
 use crate::ops::{Metrics, shutdown};
 use crate::zitadel::auth::{Credential, Source};
 use crate::zitadel::transport::{Proxy, Settings};
-use crate::zitadel::{Api, Client};
+use crate::zitadel::{ApiChoice, Client};
 
 /// Kubernetes operator for ZITADEL Actions: a Target in the cluster becomes a target in ZITADEL.
 #[derive(Debug, Parser)]
@@ -63,9 +63,10 @@ struct Run {
     #[arg(long, env = "ZITADEL_CA_FILE", value_name = "FILE")]
     zitadel_ca_file: Option<PathBuf>,
 
-    /// Generation of the Actions API: v3alpha (ZITADEL 2.52 to 2.58) or v2 (ZITADEL 4)
-    #[arg(long, env = "ZITADEL_API", value_name = "API", default_value = "v2")]
-    zitadel_api: Api,
+    /// Generation of the Actions API: auto (the newest that the server has), v3alpha (ZITADEL 2.52 to 2.58),
+    /// resources/v3alpha (2.59 to 2.71), v2beta (3) or v2 (4)
+    #[arg(long, env = "ZITADEL_API", value_name = "API", default_value_t = ApiChoice::Auto)]
+    zitadel_api: ApiChoice,
 
     /// File with a personal access token of a service account with the role `IAM_OWNER`; may be replaced at any time
     #[arg(long, env = "ZITADEL_TOKEN_FILE", value_name = "FILE")]
@@ -329,7 +330,7 @@ mod tests {
     #[case(&["--zitadel-url", "https://a/b", "--zitadel-token-file", "/t"], Some("scheme, host and port only"))]
     #[case(&["--zitadel-url", "https://u:p@a", "--zitadel-token-file", "/t"], Some("scheme, host and port only"))]
     #[case(&["--zitadel-url", "https://a"], Some("--zitadel-token-file"))]
-    #[case(&["--zitadel-url", "https://a", "--zitadel-token-file", "/t", "--zitadel-api", "v1"], Some("v3alpha or v2"))]
+    #[case(&["--zitadel-url", "https://a", "--zitadel-token-file", "/t", "--zitadel-api", "v1"], Some("v2beta or v2"))]
     #[case(&["--frobnicate"], Some("--frobnicate"))]
     #[case(&["frobnicate"], Some("frobnicate"))]
     fn arguments(#[case] given: &[&str], #[case] complaint: Option<&str>) {

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-/// Why a Target is, or is not, Ready.
+/// Why a Target, or a connection, is or is not Ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {
     /// ZITADEL is known to hold what this generation of the spec says.
@@ -16,15 +16,17 @@ pub enum Reason {
     Suspended,
     /// ZITADEL, or this operator, refuses the values of the spec.
     InvalidSpec,
+    /// The server has not what the spec asks for, and would ignore it without a word.
+    Unsupported,
     /// ZITADEL refuses the endpoint's address (deny list, or a host name it cannot resolve).
     EndpointDenied,
-    /// The instance has the feature flag `actions` switched off (v3alpha).
+    /// The instance has the feature flag `actions` switched off (v3alpha, resources/v3alpha).
     ActionsDisabled,
     /// The credential is refused.
     AuthenticationFailed,
     /// The credential is accepted but lacks a right.
     PermissionDenied,
-    /// The credential cannot be read: file missing, empty or malformed.
+    /// The credential cannot be read: file or Secret missing, empty or malformed.
     CredentialsUnavailable,
     /// ZITADEL does not answer, or answers that it is broken.
     ZitadelUnavailable,
@@ -52,7 +54,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 24] = [
         Self::Available,
         Self::Verifying,
         Self::Suspended,
@@ -63,6 +65,7 @@ impl Reason {
         Self::PermissionDenied,
         Self::CredentialsUnavailable,
         Self::ZitadelUnavailable,
+        Self::Unsupported,
         Self::ApiUnsupported,
         Self::RateLimited,
         Self::NameTaken,
@@ -92,6 +95,7 @@ impl Reason {
             Self::ApiUnsupported => "ApiUnsupported",
             Self::RateLimited => "RateLimited",
             Self::NameTaken => "NameTaken",
+            Self::Unsupported => "Unsupported",
             Self::CreateOutcomeUnknown => "CreateOutcomeUnknown",
             Self::NotProjected => "NotProjected",
             Self::ExternallyDeleted => "ExternallyDeleted",

@@ -88,7 +88,7 @@ impl Connector {
             Ok(identity) => {
                 tracing::info!(
                     url = self.client.url(),
-                    api = %self.client.api(),
+                    api = %identity.api,
                     instance = identity.instance,
                     version = identity.server_version,
                     "ZITADEL answers"
@@ -150,7 +150,8 @@ impl Connector {
 
     fn facts(&self, identity: &Identity) -> Connection {
         Connection {
-            api: self.client.api(),
+            api: identity.api,
+            payload_types: identity.api.payload_types(identity.server_version.as_deref()),
             url: self.client.url(),
             instance: identity.instance.clone(),
             timeout: self.client.timeout(),

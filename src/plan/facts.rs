@@ -11,6 +11,8 @@ pub struct Connection {
     /// Generation of the API.
     pub api: Api,
     /// Where requests go.
+    /// Whether the server has payload types.
+    pub payload_types: Support,
     pub url: String,
     /// Id of the instance, where it could be read.
     pub instance: Option<String>,
@@ -97,7 +99,12 @@ impl Answer {
             Self::Probed(result) | Self::Updated(_, _, result) => result.as_ref().err(),
             Self::History(result) => result.as_ref().err(),
             Self::Deleted(result) => result.as_ref().err(),
-            Self::Claimed | Self::Surveyed(_) | Self::Created(..) | Self::Committed(_) | Self::Done => None,
+            Self::Claimed
+            | Self::Unconnected(_)
+            | Self::Surveyed(_)
+            | Self::Created(..)
+            | Self::Committed(_)
+            | Self::Done => None,
         }
     }
 }
@@ -143,7 +150,7 @@ impl Facts {
             Answer::Created(config, created) => {
                 // What was learned of a former target says nothing of this one.
                 *self = Self { connection: self.connection.take(), created: true, ..Self::default() };
-                self.view = Some(Ok(Some(as_posted(&config, created))));
+                self.view = is_proof(&config).then(|| Ok(Some(as_posted(&config, created))));
             }
             Answer::CreateFailed(error) => {
                 self.create_failed = Some(error);
@@ -204,7 +211,13 @@ impl Facts {
     }
 }
 
-/// A create's answer is proof of what the write side holds: exactly what was posted.
+/// Whether the answer to a create of this proves that all of it is held: servers ignore fields that they do not know.
+#[must_use]
+pub fn is_proof(config: &TargetConfig) -> bool {
+    config.payload_type == PayloadType::Json
+}
+
+/// A create's answer is proof of what the write side holds: exactly what was posted (but see [`is_proof`]).
 #[must_use]
 pub fn as_posted(config: &TargetConfig, created: Created) -> RemoteTarget {
     RemoteTarget {
@@ -218,3 +231,4 @@ pub fn as_posted(config: &TargetConfig, created: Created) -> RemoteTarget {
         owner: created.owner,
     }
 }
+        payload_type: Some(config.payload_type),

@@ -64,6 +64,16 @@ impl Verdict {
     }
 
     /// Something else has the name, as a look-up shows.
+    /// The server has not what the spec asks for.
+    #[must_use]
+    pub fn unsupported(field: &str, needs: &str, connection: &Connection) -> Self {
+        let text = format!(
+            "{field} needs {needs}; this server, with the API {}, would ignore it: remove it from spec, or upgrade ZITADEL",
+            connection.api
+        );
+        Self { retry: Retry::After(HOUR), ..Self::stalled(Reason::Unsupported, text) }
+    }
+
     #[must_use]
     pub fn name_taken() -> Self {
         let error = Error::Api(crate::zitadel::error::ApiError {

@@ -19,7 +19,7 @@ use super::settle::{Settlement, outcome_unknown, settle};
 use super::{Note, NoteKind, Object, RemoteFacts, Step, Verdict, spec};
 use crate::api::claim::{Claim, ClaimState};
 use crate::api::reason::Reason;
-use crate::zitadel::{Class, RemoteTarget, TargetConfig, TargetId, TargetName, Version};
+use crate::zitadel::{Class, PayloadType, RemoteTarget, Support, TargetConfig, TargetId, TargetName, Version};
 
 /// How soon a create without an answer is asked about for the first time: mostly only the answer was lost.
 const ASK_FIRST: Duration = Duration::from_secs(1);
@@ -67,6 +67,9 @@ fn refuse(object: &Object<'_>, wanted: &TargetConfig, connection: &Connection) -
     let recorded = object.status.connection.as_ref().and_then(|recorded| recorded.instance.as_deref());
     let claimed = object.open_claim().and_then(|claim| claim.instance.as_deref());
     let elsewhere = |known: Option<&str>| match (known, connection.instance.as_deref()) {
+    if wanted.payload_type != PayloadType::Json && connection.payload_types == Support::No {
+        return Some(without_payload_types(object, connection));
+    }
         (Some(known), Some(current)) => known != current,
         _ => false,
     };
@@ -76,6 +79,17 @@ fn refuse(object: &Object<'_>, wanted: &TargetConfig, connection: &Connection) -
 /// No target and no claim: say what is about to happen, then do it.
 fn begin(
     object: &Object<'_>,
+fn without_payload_types(object: &Object<'_>, connection: &Connection) -> Verdict {
+    let wanted = object.spec.payload_type.unwrap_or_default().as_str();
+    Verdict::unsupported(&format!("spec.payloadType {wanted}"), "ZITADEL v4.8 or newer and its API v2", connection)
+}
+
+/// A server whose version nobody can tell was asked for a payload type, acknowledged it, and shows none.
+fn ignores_payload_type(wanted: &TargetConfig, remote: &RemoteTarget, facts: &Facts) -> bool {
+    let asked = facts.changes.iter().any(|change| change.payload_type.is_some());
+    asked && wanted.payload_type != PayloadType::Json && remote.payload_type == Some(PayloadType::Json)
+}
+
     replaces: Option<&TargetId>,
     wanted: &TargetConfig,
     connection: &Connection,
@@ -197,6 +211,9 @@ fn keep(
             Some(_) if facts.changes.len() > 4 => Step::Finish(Verdict::verifying()),
             Some(edit) => Step::Update { id: id.clone(), change: edit.change, raise: edit.raise },
         },
+            Some(_) if ignores_payload_type(wanted, remote, facts) => {
+                Step::Finish(without_payload_types(object, connection))
+            }
     }
 }
 
@@ -341,7 +358,7 @@ fn news(object: &Object<'_>, remote: &RemoteTarget, wanted: &TargetConfig, facts
 #[must_use]
 pub fn committed(remote: &RemoteTarget, connection: &Connection) -> Verdict {
     let known = RemoteFacts::of(remote, connection);
-    if known.sequence.is_some() {
+    if known.sequence.is_some() && remote.payload_type == Some(PayloadType::Json) {
         Verdict::available(known)
     } else {
         Verdict { remote: Some(known), ..Verdict::verifying() }

@@ -34,6 +34,9 @@ pub enum Error {
         /// What was wrong with it.
         what: String,
     },
+    /// No generation of the Actions API is where it was looked for.
+    #[error("{0}")]
+    Unserved(String),
     /// ZITADEL's own error.
     #[error("{0}")]
     Api(ApiError),
@@ -108,6 +111,7 @@ impl Error {
         match self {
             Self::Credential(_) => Reason::CredentialsUnavailable,
             Self::Setup(_) | Self::Connect(_) | Self::NoAnswer(_) => Reason::ZitadelUnavailable,
+            Self::Unserved(_) => Reason::ApiUnsupported,
             Self::Unreadable { status, .. } => match status {
                 429 => Reason::RateLimited,
                 _ => Reason::ZitadelUnavailable,
@@ -120,7 +124,7 @@ impl Error {
     #[must_use]
     pub fn may_have_committed(&self) -> bool {
         match self {
-            Self::Credential(_) | Self::Setup(_) | Self::Connect(_) => false,
+            Self::Credential(_) | Self::Setup(_) | Self::Connect(_) | Self::Unserved(_) => false,
             Self::NoAnswer(_) | Self::Unreadable { .. } => true,
             Self::Api(error) => error.status >= 500,
         }
@@ -169,8 +173,8 @@ impl Error {
             }
             Reason::RateLimited => "ZITADEL, or a proxy before it, limits the rate of calls; trying again",
             Reason::ApiUnsupported => {
-                "the server does not serve the configured generation of the Actions API: check the connection's api \
-                 and url"
+                "the server does not serve the configured generation of the Actions API, or none that this operator \
+                 speaks: check the connection's api and url (ZITADEL has the API since v2.52)"
             }
             Reason::NameTaken => {
                 "another target in this ZITADEL instance has this name (upper and lower case do not count): choose \
@@ -187,7 +191,14 @@ impl ApiError {
         self.id.as_deref().is_some_and(|id| ids.contains(&id))
     }
 
-    fn is_unknown_instance(&self) -> bool {
+    /// The gateway's own answer to a path that the server does not have (405, or 501 up to v2.54, where the path has
+    /// other methods). The text is fixed and never translated.
+    pub(super) fn is_unknown_route(&self) -> bool {
+        let absent = self.status == 404 && self.code == 5 && self.message == "Not Found";
+        self.id.is_none() && (absent || (matches!(self.status, 405 | 501) && self.code == 12))
+    }
+
+    pub(super) fn is_unknown_instance(&self) -> bool {
         // Raised before any localisation, so the text is stable; there is no id (docs/zitadel/api.md section 4).
         self.status == 404 && self.id.is_none() && self.message.starts_with("unable to set instance")
     }

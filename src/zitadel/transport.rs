@@ -130,9 +130,11 @@ impl Transport {
             return Err(Error::Connect("not sent: it had to wait too long for its turn".into()));
         }
         let mut call = client
-            .request(request.method.clone(), self.target(&request.path))
-            .header(AUTHORIZATION, bearer(&token))
+            .request(request.method.clone(), self.target(request))
             .header(ACCEPT, HeaderValue::from_static("application/json"));
+        if request.signed {
+            call = call.header(AUTHORIZATION, bearer(&token));
+        }
         if let Some(host) = &self.settings.host {
             call = call.header(HOST, host).header("x-zitadel-instance-host", host);
         }
@@ -144,10 +146,13 @@ impl Transport {
         read(answer, cap).await
     }
 
-    fn target(&self, path: &str) -> Url {
+    fn target(&self, request: &Request) -> Url {
         let mut url = self.settings.url.clone();
         // Paths are built from constants and typed ids, and the base has been checked to be a plain origin.
-        url.set_path(path);
+        url.set_path(&request.path);
+        if !request.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&request.query);
+        }
         url
     }
 

@@ -90,6 +90,7 @@ fn config(settings: Settings) -> real::TargetConfig {
         kind: Kind::Async,
         timeout: timeout(settings.timeout),
         endpoint: ENDPOINT.parse().unwrap(),
+        payload_type: real::PayloadType::Json,
     }
 }
 
@@ -100,6 +101,7 @@ fn settings_of(config: &real::TargetConfig) -> Settings {
 fn connection(api: Api, latest: Option<Date>) -> Connection {
     Connection {
         api,
+        payload_types: api.payload_types(None),
         url: "https://z".into(),
         instance: Some("i1".into()),
         timeout: TIMEOUT,

@@ -18,7 +18,7 @@ use crate::api::target::{
 };
 use crate::plan::facts::Newest;
 use crate::zitadel::error::ApiError;
-use crate::zitadel::{Api, Created, Error, Kind, OnError, RemoteTarget, TargetId, Version};
+use crate::zitadel::{Api, Created, Error, Kind, OnError, PayloadType, RemoteTarget, TargetId, Version};
 use jiff::{SignedDuration, Timestamp};
 
 fn noon() -> Timestamp {
@@ -32,6 +32,7 @@ fn target_id(text: &str) -> TargetId {
 fn connection(api: Api) -> Connection {
     Connection {
         api,
+        payload_types: api.payload_types(None),
         url: "https://z".into(),
         instance: Some("i1".into()),
         timeout: Duration::from_secs(10),
@@ -181,6 +182,7 @@ impl Life {
             endpoint: "https://h/x".into(),
             version: Version { sequence: Some(1), changed: Some(noon()) },
             created: None,
+            payload_type: Some(PayloadType::Json),
             owner: None,
         }
     }
