@@ -68,8 +68,9 @@ impl StandIn {
 
     /// Another release takes over, at once and on the same address, with everything the instance holds: targets, events,
     /// users, credentials, tokens. Paths, shapes, checks and the version are its own; what it does not know of an older
-    /// or newer release it does not show. Real upgrades stop the server meanwhile: `pause`, `upgrade`, `resume`. Also
-    /// the way back, which real servers do not have.
+    /// or newer release it does not show. Between releases before and after v2.66.0 the read side is built anew (see
+    /// `set_rebuild_time`). Real upgrades stop the server meanwhile: `pause`, `upgrade`, `resume`. Also the way back,
+    /// which real servers do not have.
     pub fn upgrade(&self, generation: Generation) {
         self.world().upgrade(generation, false);
     }
@@ -88,6 +89,12 @@ impl StandIn {
     /// How long reads trail behind writes, in real time; also for events already written. Zero at start.
     pub fn set_projection_lag(&self, lag: Duration) {
         self.world().state().lag = lag;
+    }
+
+    /// How long reads stay empty after an upgrade that builds the projection anew; then they show everything, ghosts too.
+    /// Zero at start.
+    pub fn set_rebuild_time(&self, time: Duration) {
+        self.world().state().rebuild = time;
     }
 
     /// Sets the feature flag `actions` at once; only `v3alpha` and `resources/v3alpha` look at it.

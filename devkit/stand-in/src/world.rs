@@ -57,6 +57,8 @@ pub(crate) struct State {
     pub(crate) clock: Clock,
     pub(crate) projection: Projection,
     pub(crate) users: Users,
+    /// How long an upgrade that builds the projection anew leaves reads empty.
+    pub(crate) rebuild: Duration,
     /// Of the access tokens to come.
     pub(crate) token_lifetime: Duration,
     /// Counts the key pairs that were handed out.
@@ -133,6 +135,7 @@ impl World {
             clock: Clock::default(),
             projection: Projection::default(),
             users,
+            rebuild: Duration::ZERO,
             token_lifetime: TOKEN_LIFETIME,
             // The first is the server's own.
             key_pairs: 1,
@@ -184,8 +187,17 @@ impl World {
         self.served().dialect
     }
 
+    /// The table behind reads got a new name with the signing keys (v2.66.0), so an upgrade across that builds it anew
+    /// (docs/zitadel/api.md 2.4).
     pub(crate) fn upgrade(&self, generation: Generation, bare_paths: bool) {
-        *self.served() = Served::new(generation, bare_paths);
+        let next = Served::new(generation, bare_paths);
+        let mut state = self.state();
+        let last = std::mem::replace(&mut *self.served(), next);
+        if last.dialect.features().signing != next.dialect.features().signing {
+            state.store.project_ghosts();
+            state.projection = Projection::rebuilding(Instant::now() + state.rebuild);
+        }
+        drop(state);
         self.changed();
     }
 
