@@ -54,6 +54,12 @@ impl StandIn {
         users.issue(&user, TokenKind::Personal, expiry)
     }
 
+    /// The user behind a token, valid or not.
+    #[must_use]
+    pub fn user_of(&self, token: &str) -> Option<String> {
+        self.world().state().users.user_of(token)
+    }
+
     /// The token, personal or issued, is refused from now on, with 401 `AUTH-7fs1e`.
     pub fn revoke_token(&self, token: &str) {
         self.world().state().users.revoke(token);
@@ -152,8 +158,7 @@ impl StandIn {
 
     /// Gives the user behind the token another role.
     pub fn set_role(&self, token: &str, role: Role) {
-        let user = self.world().state().users.user_of(token);
-        if let Some(user) = user {
+        if let Some(user) = self.user_of(token) {
             self.set_user_role(&user, role);
         }
     }

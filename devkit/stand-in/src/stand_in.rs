@@ -6,6 +6,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::core::command::{Change, Commands, NewTarget};
 use crate::core::store::Visibility;
 use crate::server::Server;
@@ -111,6 +113,11 @@ impl StandIn {
     /// dates grow all the same: turned back, each is one microsecond after the last.
     pub fn set_clock_offset(&self, seconds: i64) {
         self.world().state().clock.set_offset(seconds);
+    }
+
+    /// Stops the server's clock at this time, whatever the offset; `None` lets it run again.
+    pub fn freeze_clock(&self, at: Option<Timestamp>) {
+        self.world().state().clock.freeze(at);
     }
 
     /// Sets a fault for an operation. Several may be set: the oldest that fits and is not used up acts.
