@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::auth::{Bearer, Tokens};
 use super::detect::detect;
 use super::error::NOT_PROJECTED;
 use super::events;
@@ -37,12 +38,23 @@ pub enum Op {
     Identity,
     /// Ask which generation of the API is served.
     Probe,
+    /// Exchange a credential for a token, and read the issuer for it.
+    Token,
 }
 
 impl Op {
     /// Every call.
-    pub const ALL: [Self; 8] =
-        [Self::Create, Self::Update, Self::Delete, Self::Get, Self::List, Self::Events, Self::Identity, Self::Probe];
+    pub const ALL: [Self; 9] = [
+        Self::Create,
+        Self::Update,
+        Self::Delete,
+        Self::Get,
+        Self::List,
+        Self::Events,
+        Self::Identity,
+        Self::Probe,
+        Self::Token,
+    ];
 
     /// The label.
     #[must_use]
@@ -56,6 +68,7 @@ impl Op {
             Self::Events => "events",
             Self::Identity => "identity",
             Self::Probe => "probe",
+            Self::Token => "token",
         }
     }
 }
@@ -63,6 +76,8 @@ impl Op {
 /// Told of every call that ended: what, how long, and the status ("none" without an answer). The seam through which
 /// metrics see this room without this room knowing metrics.
 pub type Observer = Box<dyn Fn(Op, Duration, &str) + Send + Sync>;
+/// The same, for those who share it.
+pub(super) type SharedObserver = Arc<dyn Fn(Op, Duration, &str) + Send + Sync>;
 
 /// The right to send one create, to the mount that it was given out for: how many may run at once depends on it.
 #[derive(Debug)]
@@ -82,9 +97,10 @@ impl Turn {
 /// A client of one ZITADEL instance.
 pub struct Client {
     choice: ApiChoice,
-    transport: Transport,
+    transport: Arc<Transport>,
+    tokens: Tokens,
     serving: Mutex<Option<Serving>>,
-    observer: Observer,
+    observer: SharedObserver,
     latest: Mutex<Option<Timestamp>>,
 }
 
@@ -105,8 +121,10 @@ impl Client {
     /// A client for these settings; nothing is read or sent yet.
     #[must_use]
     pub fn new(choice: ApiChoice, settings: Settings, observer: Observer) -> Self {
-        let transport = Transport::new(settings);
-        Self { choice, transport, serving: Mutex::default(), observer, latest: Mutex::default() }
+        let (credential, observer) = (settings.credential.clone(), SharedObserver::from(observer));
+        let transport = Arc::new(Transport::new(settings));
+        let tokens = Tokens::new(credential, Arc::clone(&transport), Arc::clone(&observer));
+        Self { choice, transport, tokens, serving: Mutex::default(), observer, latest: Mutex::default() }
     }
 
     /// Where requests go.
@@ -142,9 +160,34 @@ impl Client {
         self.call_before(op, request, cap, None).await
     }
 
+    /// Sends a request, and once more if its token was refused: then nothing was done, also by a create.
     async fn call_before(&self, op: Op, request: &Request, cap: Cap, limit: Option<Instant>) -> Result<Answer, Error> {
+        if !request.signed {
+            return self.send(op, request, None, cap, limit).await;
+        }
+        let mut bearer = self.tokens.bearer().await?;
+        let mut result = self.send(op, request, Some(&bearer), cap, limit).await;
+        if refuses_token(&result) {
+            let Some(other) = self.tokens.renew(&bearer).await? else { return result };
+            bearer = other;
+            result = self.send(op, request, Some(&bearer), cap, limit).await;
+        }
+        if matches!(&result, Ok(_) | Err(Error::Api(_))) && !refuses_token(&result) {
+            self.tokens.worked(&bearer);
+        }
+        result
+    }
+
+    async fn send(
+        &self,
+        op: Op,
+        request: &Request,
+        bearer: Option<&Bearer>,
+        cap: Cap,
+        limit: Option<Instant>,
+    ) -> Result<Answer, Error> {
         let started = Instant::now();
-        let result = self.transport.send(request, cap, limit).await;
+        let result = self.transport.send(request, bearer, cap, limit).await;
         let status = match &result {
             Ok(answer) => answer.status.to_string(),
             Err(Error::Api(error)) => error.status.to_string(),
@@ -188,6 +231,8 @@ impl Client {
     /// The first thing that does not work. What only the recovery needs (own user, instance) may be missing.
     pub async fn connect(&self) -> Result<Identity, Error> {
         self.transport.reset().await?;
+        // Without a token there is nothing to ask for.
+        self.tokens.bearer().await?;
         let api = self.look().await?.api();
         self.rows(&Select::First).await?;
         let user = self.read_optional("/auth/v1/users/me", "/user/id").await?.0;
@@ -339,4 +384,8 @@ impl Client {
             }
         }
     }
+}
+
+fn refuses_token(result: &Result<Answer, Error>) -> bool {
+    result.as_ref().is_err_and(Error::refuses_token)
 }

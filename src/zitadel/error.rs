@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::auth::{Bearer, NoToken};
 use crate::api::reason::Reason;
 
 /// A failed call.
@@ -17,6 +18,9 @@ pub enum Error {
     /// The credential could not be read; nothing was sent.
     #[error("{0}")]
     Credential(String),
+    /// No token could be had for the credential; the call itself was not sent.
+    #[error("{0}")]
+    NoToken(Box<NoToken>),
     /// The client could not be set up (CA bundle unreadable or no certificate); nothing was sent.
     #[error("{0}")]
     Setup(String),
@@ -87,6 +91,8 @@ const FEATURE_OFF: &str = "ACTION-8o6pvqfjhs";
 const EXPIRED_403: &str = "QUERY-SAF3rf";
 /// The 404 of a caller without any role, in place of 403.
 const NO_MEMBERSHIP: &str = "AUTHZ-cdgFk";
+/// What the text of a 404 begins with when no instance has the host of the request.
+pub(super) const UNKNOWN_INSTANCE: &str = "unable to set instance";
 /// The generic unique-constraint violation.
 const UNIQUE: &str = "V3-DKcYh";
 
@@ -110,6 +116,7 @@ impl Error {
     pub fn reason(&self) -> Reason {
         match self {
             Self::Credential(_) => Reason::CredentialsUnavailable,
+            Self::NoToken(why) => why.reason(),
             Self::Setup(_) | Self::Connect(_) | Self::NoAnswer(_) => Reason::ZitadelUnavailable,
             Self::Unserved(_) => Reason::ApiUnsupported,
             Self::Unreadable { status, .. } => match status {
@@ -120,11 +127,22 @@ impl Error {
         }
     }
 
+    /// The same without the token, which some proxies quote in their answers.
+    #[must_use]
+    pub(super) fn without(self, bearer: Option<&Bearer>) -> Self {
+        match (self, bearer) {
+            (Self::Api(error), Some(bearer)) => {
+                Self::Api(ApiError { message: bearer.strike(&error.message), ..error })
+            }
+            (other, _) => other,
+        }
+    }
+
     /// Whether a write that ended so may still have been carried out: then it must be settled, not repeated.
     #[must_use]
     pub fn may_have_committed(&self) -> bool {
         match self {
-            Self::Credential(_) | Self::Setup(_) | Self::Connect(_) | Self::Unserved(_) => false,
+            Self::Credential(_) | Self::NoToken(_) | Self::Setup(_) | Self::Connect(_) | Self::Unserved(_) => false,
             Self::NoAnswer(_) | Self::Unreadable { .. } => true,
             Self::Api(error) => error.status >= 500,
         }
@@ -140,13 +158,24 @@ impl Error {
         )
     }
 
+    /// Whether ZITADEL refused the token of the call: nothing was done, and another token may be taken.
+    #[must_use]
+    pub fn refuses_token(&self) -> bool {
+        matches!(self, Self::Api(error) if error.reason() == Reason::AuthenticationFailed)
+    }
+
     /// What the user should know and do. Stable for the same cause: no times, counts or request ids.
     #[must_use]
     pub fn advice(&self) -> String {
         match self {
             Self::Credential(what) | Self::Setup(what) => return what.clone(),
+            Self::NoToken(why) => return why.advice(),
             Self::Api(error) if error.reason() == Reason::InvalidSpec => {
-                return format!("ZITADEL refuses the values of spec: {}", shorten(&error.message));
+                return format!("ZITADEL refuses the values of spec: {}", plain(&error.message));
+            }
+            Self::Api(error) if error.is(&[NO_MEMBERSHIP]) => {
+                return "the service account has no role at all in this instance: give it the role IAM_OWNER"
+                    .to_owned();
             }
             Self::Api(error) if error.is_unknown_instance() => {
                 return "ZITADEL does not know the host that requests are addressed to: set the connection's host to \
@@ -200,7 +229,7 @@ impl ApiError {
 
     pub(super) fn is_unknown_instance(&self) -> bool {
         // Raised before any localisation, so the text is stable; there is no id (docs/zitadel/api.md section 4).
-        self.status == 404 && self.id.is_none() && self.message.starts_with("unable to set instance")
+        self.status == 404 && self.id.is_none() && self.message.starts_with(UNKNOWN_INSTANCE)
     }
 
     fn reason(&self) -> Reason {
@@ -228,7 +257,7 @@ impl ApiError {
 }
 
 /// Remote text, cut at 300 characters and freed of control characters: it ends up in conditions and logs.
-fn shorten(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     match clean.char_indices().nth(300) {
         Some((end, _)) => format!("{}...", &clean[..end]),
@@ -285,7 +314,7 @@ mod tests {
 
     #[test]
     fn remote_text_is_cut_and_cleaned() {
-        let text = shorten(&format!("a\nb{}", "ü".repeat(500)));
+        let text = plain(&format!("a\nb{}", "ü".repeat(500)));
         assert!(text.starts_with("a b") && text.ends_with("...") && text.chars().count() == 303);
     }
 }

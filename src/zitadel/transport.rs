@@ -9,8 +9,8 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use http::header::{ACCEPT, AUTHORIZATION, HOST};
-use http::{HeaderValue, StatusCode};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST};
+use http::{HeaderValue, Method, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret;
 use serde_json::Value;
@@ -18,8 +18,8 @@ use tokio::sync::RwLock;
 use url::Url;
 
 use super::Error;
-use super::auth::{Credential, Source, bearer};
-use super::error::ApiError;
+use super::auth::{Bearer, Credential, Source};
+use super::error::{ApiError, UNKNOWN_INSTANCE, plain};
 use super::generation::Request;
 
 /// Largest answer that is read, in bytes. Lists and event pages need a larger one (1000 rows are about 350 KB).
@@ -69,6 +69,13 @@ pub(super) struct Transport {
 pub(super) struct Answer {
     pub status: u16,
     pub body: Value,
+}
+
+/// Whatever came back.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub status: StatusCode,
+    pub bytes: Vec<u8>,
 }
 
 /// How large an answer may be.
@@ -122,34 +129,79 @@ impl Transport {
     }
 
     /// Sends a request once and reads its answer. After `not_after` it is not sent any more.
-    pub(super) async fn send(&self, request: &Request, cap: Cap, not_after: Option<Instant>) -> Result<Answer, Error> {
-        let client = self.client().await?;
-        let token = self.settings.credential.token().await?;
-        self.limiter.until_ready().await;
-        if not_after.is_some_and(|limit| Instant::now() > limit) {
-            return Err(Error::Connect("not sent: it had to wait too long for its turn".into()));
-        }
-        let mut call = client
-            .request(request.method.clone(), self.target(request))
-            .header(ACCEPT, HeaderValue::from_static("application/json"));
-        if request.signed {
-            call = call.header(AUTHORIZATION, bearer(&token));
-        }
-        if let Some(host) = &self.settings.host {
-            call = call.header(HOST, host).header("x-zitadel-instance-host", host);
+    pub(super) async fn send(
+        &self,
+        request: &Request,
+        bearer: Option<&Bearer>,
+        cap: Cap,
+        not_after: Option<Instant>,
+    ) -> Result<Answer, Error> {
+        let mut call = self.prepare(request.method.clone(), self.target(request), not_after).await?;
+        if let Some(bearer) = bearer {
+            call = call.header(AUTHORIZATION, bearer.header());
         }
         if let Some(body) = &request.body {
             call = call.json(body);
         }
+        let answer = self.finish(call, cap).await?.answer();
+        answer.map_err(|error| error.without(bearer))
+    }
+
+    /// Reads something that anybody may read.
+    pub(super) async fn get(&self, path: &str) -> Result<Reply, Error> {
+        let call = self.prepare(Method::GET, self.at(path), None).await?;
+        self.finish(call, Cap::One).await
+    }
+
+    /// Posts a form, with user and password for HTTP basic.
+    pub(super) async fn post_form(
+        &self,
+        path: &str,
+        form: String,
+        basic: Option<(String, String)>,
+    ) -> Result<Reply, Error> {
+        let mut call = self.prepare(Method::POST, self.at(path), None).await?;
+        call = call.header(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded")).body(form);
+        if let Some((user, password)) = basic {
+            call = call.basic_auth(user, Some(password));
+        }
+        self.finish(call, Cap::One).await
+    }
+
+    /// A request to the one origin, when its turn has come.
+    async fn prepare(
+        &self,
+        method: Method,
+        url: Url,
+        not_after: Option<Instant>,
+    ) -> Result<reqwest::RequestBuilder, Error> {
+        let client = self.client().await?;
+        self.limiter.until_ready().await;
+        if not_after.is_some_and(|limit| Instant::now() > limit) {
+            return Err(Error::Connect("not sent: it had to wait too long for its turn".into()));
+        }
+        let mut call = client.request(method, url).header(ACCEPT, HeaderValue::from_static("application/json"));
+        if let Some(host) = &self.settings.host {
+            call = call.header(HOST, host).header("x-zitadel-instance-host", host);
+        }
+        Ok(call)
+    }
+
+    async fn finish(&self, call: reqwest::RequestBuilder, cap: Cap) -> Result<Reply, Error> {
         let answer = call.send().await.map_err(|error| failed(&error))?;
         self.note_date(&answer);
         read(answer, cap).await
     }
 
-    fn target(&self, request: &Request) -> Url {
+    /// Paths are built from constants and typed ids, and the base has been checked to be a plain origin.
+    fn at(&self, path: &str) -> Url {
         let mut url = self.settings.url.clone();
-        // Paths are built from constants and typed ids, and the base has been checked to be a plain origin.
-        url.set_path(&request.path);
+        url.set_path(path);
+        url
+    }
+
+    fn target(&self, request: &Request) -> Url {
+        let mut url = self.at(&request.path);
         if !request.query.is_empty() {
             url.query_pairs_mut().extend_pairs(&request.query);
         }
@@ -161,6 +213,11 @@ impl Transport {
         let Some(server) = date.and_then(|text| jiff::fmt::rfc2822::parse(text).ok()) else { return };
         let skew = server.timestamp().duration_since(Timestamp::now());
         *self.skew.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = skew;
+    }
+
+    /// Whether our clock and the server's are more than a minute apart.
+    pub(super) fn is_skewed(&self) -> bool {
+        self.skew.lock().unwrap_or_else(std::sync::PoisonError::into_inner).abs() > SignedDuration::from_mins(1)
     }
 
     /// Now, in the server's clock as of its last answer; at most a second and one round trip early, never late.
@@ -179,7 +236,7 @@ async fn authorities(source: &Source) -> Result<Vec<reqwest::Certificate>, Error
     }
 }
 
-async fn read(mut answer: reqwest::Response, cap: Cap) -> Result<Answer, Error> {
+async fn read(mut answer: reqwest::Response, cap: Cap) -> Result<Reply, Error> {
     let status = answer.status();
     let code = status.as_u16();
     let limit = match cap {
@@ -193,15 +250,31 @@ async fn read(mut answer: reqwest::Response, cap: Cap) -> Result<Answer, Error> 
                 return Err(Error::Unreadable { status: code, what: format!("longer than {limit} bytes") });
             }
             Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
-            Ok(None) => break,
+            Ok(None) => return Ok(Reply { status, bytes }),
             Err(error) => return Err(Error::NoAnswer(format!("HTTP {code}, body cut off: {}", causes(&error)))),
         }
     }
-    let body: Option<Value> = serde_json::from_slice(&bytes).ok();
-    match body {
-        Some(body) if status.is_success() => Ok(Answer { status: code, body }),
-        Some(body) => Err(refused(status, &body)),
-        None => Err(Error::Unreadable { status: code, what: "the body is not JSON".into() }),
+}
+
+impl Reply {
+    /// Its meaning as an answer of the API.
+    pub(super) fn answer(&self) -> Result<Answer, Error> {
+        let body: Option<Value> = serde_json::from_slice(&self.bytes).ok();
+        match body {
+            Some(body) if self.status.is_success() => Ok(Answer { status: self.status.as_u16(), body }),
+            Some(body) => Err(refused(self.status, &body)),
+            None => Err(self.routing().unwrap_or_else(|| Error::Unreadable {
+                status: self.status.as_u16(),
+                what: "the body is not JSON".into(),
+            })),
+        }
+    }
+
+    /// The answer of the OAuth and OpenID paths to an unknown host: the text that the API wraps in JSON, as it is.
+    fn routing(&self) -> Option<Error> {
+        let text = std::str::from_utf8(&self.bytes).ok()?.trim();
+        let known = self.status == StatusCode::NOT_FOUND && text.starts_with(UNKNOWN_INSTANCE);
+        known.then(|| Error::Api(ApiError { status: 404, code: 5, message: plain(text), id: None }))
     }
 }
 

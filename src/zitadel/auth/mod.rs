@@ -2,14 +2,26 @@
 //!
 //! May use the transport; must not know calls of the Actions API or Kubernetes.
 
+mod assertion;
+mod bearer;
+mod exchange;
+mod exchanged;
+mod fixed;
+pub mod refusal;
 pub mod source;
 
-use http::HeaderValue;
-use secrecy::{ExposeSecret, SecretString};
+use std::sync::Arc;
 
+pub use refusal::NoToken;
 pub use source::{Slot, Source};
 
 use super::Error;
+use super::client::SharedObserver;
+use super::transport::Transport;
+pub(super) use bearer::Bearer;
+use exchange::TokenEndpoint;
+use exchanged::{Exchanged, Origin};
+use fixed::Fixed;
 
 /// What a connection proves itself with.
 #[derive(Debug, Clone)]
@@ -39,52 +51,55 @@ pub enum ClientAuth {
     Post,
 }
 
-impl Credential {
-    /// The token to send.
+/// The tokens of one connection, whatever they come from.
+pub(super) struct Tokens(Kind);
+
+enum Kind {
+    /// Sent as they are.
+    Fixed(Fixed),
+    /// Exchanged at the token endpoint.
+    Exchanged(Arc<Exchanged>),
+}
+
+impl Tokens {
+    pub(super) fn new(credential: Credential, transport: Arc<Transport>, observer: SharedObserver) -> Self {
+        let exchanged = |origin| Kind::Exchanged(Exchanged::new(origin, TokenEndpoint { transport, observer }));
+        Self(match credential {
+            Credential::PersonalAccessToken(source) => Kind::Fixed(Fixed::new(source)),
+            Credential::PrivateKeyJwt(source) => exchanged(Origin::Key(source)),
+            Credential::ClientCredentials { id, secret, method } => exchanged(Origin::Client { id, secret, method }),
+        })
+    }
+
+    /// The token for a call.
     ///
     /// # Errors
-    /// [`Error::Credential`] when the material is missing or cannot be what it should be.
-    pub(super) async fn token(&self) -> Result<SecretString, Error> {
-        match self {
-            Self::PersonalAccessToken(source) => {
-                let token = source.read().await?;
-                if token.expose_secret().bytes().all(|b| b.is_ascii_graphic()) {
-                    Ok(token)
-                } else {
-                    Err(Error::Credential(format!("{source} does not hold a token")))
-                }
-            }
-            Self::PrivateKeyJwt(source) | Self::ClientCredentials { secret: source, .. } => {
-                Err(Error::Credential(format!("{source} holds a kind of credential that is not supported yet")))
-            }
-        }
-    }
-}
-
-/// The Authorization header, marked so that no log prints it.
-pub(super) fn bearer(token: &SecretString) -> HeaderValue {
-    let text = format!("Bearer {}", token.expose_secret());
-    let mut value = HeaderValue::from_str(&text).expect("a token was checked to be visible ASCII");
-    value.set_sensitive(true);
-    value
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn what_cannot_be_a_token_is_not_sent_and_not_shown() {
-        let slot = Slot::new("the slot");
-        let credential = Credential::PersonalAccessToken(Source::Slot(slot.clone()));
-        for content in ["two canaries", "canary\u{e9}"] {
-            slot.set(Some(SecretString::from(content)));
-            assert_eq!(credential.token().await.unwrap_err().to_string(), "the slot does not hold a token");
+    /// [`Error::Credential`] if the credential is missing or useless; [`Error::NoToken`] if it was refused or the
+    /// token endpoint could not be asked.
+    pub(super) async fn bearer(&self) -> Result<Bearer, Error> {
+        match &self.0 {
+            Kind::Fixed(fixed) => fixed.bearer().await,
+            Kind::Exchanged(exchanged) => exchanged.bearer().await,
         }
     }
 
-    #[test]
-    fn the_header_does_not_show_the_token() {
-        assert!(!format!("{:?}", bearer(&SecretString::from("canary"))).contains("canary"));
+    /// Notes that ZITADEL took a token.
+    pub(super) fn worked(&self, bearer: &Bearer) {
+        match &self.0 {
+            Kind::Fixed(fixed) => fixed.worked(bearer),
+            // An exchange that succeeded is proof enough.
+            Kind::Exchanged(_) => {}
+        }
+    }
+
+    /// Another token in place of one that ZITADEL refused, if there is one to be had.
+    ///
+    /// # Errors
+    /// As [`Self::bearer`].
+    pub(super) async fn renew(&self, refused: &Bearer) -> Result<Option<Bearer>, Error> {
+        match &self.0 {
+            Kind::Fixed(fixed) => Ok(fixed.renew(refused).await),
+            Kind::Exchanged(exchanged) => exchanged.renew(refused).await,
+        }
     }
 }
