@@ -18,12 +18,14 @@ use url::Url;
 use crate::api::crd;
 use crate::controller::connection::Connector;
 use crate::controller::context::Context;
+use crate::controller::links::Links;
+use crate::controller::offer::{Common, PlainHttp};
 use crate::controller::{self, CONCURRENCY, PASS_DEADLINE};
 use crate::ops::http::{Health, serve};
 use crate::ops::telemetry::{self, LogFormat};
 use crate::ops::{Metrics, shutdown};
 use crate::zitadel::auth::{Credential, Source};
-use crate::zitadel::transport::{Proxy, Settings};
+use crate::zitadel::transport::{Proxy, RATE, Settings};
 use crate::zitadel::{ApiChoice, Client};
 
 /// Kubernetes operator for ZITADEL Actions: a Target in the cluster becomes a target in ZITADEL.
@@ -87,6 +89,10 @@ struct Run {
     /// How long ZITADEL may take to show a target that it has acknowledged, in seconds; then it is reported and replaced
     #[arg(long, env = "GHOST_GRACE", value_name = "SECONDS", default_value = "120", value_parser = clap::value_parser!(u64).range(1..=86400))]
     ghost_grace: u64,
+
+    /// Namespace of the operator: where the Secrets of ClusterConnections are; that of its service account by default
+    #[arg(long, env = "POD_NAMESPACE", value_name = "NAME", value_parser = namespace)]
+    operator_namespace: Option<String>,
 
     /// Namespaces to watch, separated by commas; all by default
     #[arg(long, env = "WATCH_NAMESPACES", value_name = "NAMES", value_delimiter = ',', value_parser = namespace)]
@@ -216,8 +222,22 @@ impl Run {
             ca: self.zitadel_ca_file.clone().map(Source::File),
             proxy: Proxy::None,
             credential: Credential::PersonalAccessToken(Source::File(self.zitadel_token_file.clone())),
+            rate: RATE,
             timeout: Duration::from_secs(self.zitadel_timeout),
         })
+    }
+
+    /// What all connections have in common.
+    fn common(&self, kube: &kube::Client, metrics: &Arc<Metrics>) -> Common {
+        Common {
+            kube: kube.clone(),
+            home: self.operator_namespace.clone().unwrap_or_else(|| kube.default_namespace().to_owned()),
+            timeout: Duration::from_secs(self.zitadel_timeout),
+            grace: Duration::from_secs(self.ghost_grace),
+            http: if self.zitadel_allow_http { PlainHttp::Allowed } else { PlainHttp::Refused },
+            proxy: Proxy::None,
+            metrics: Arc::clone(metrics),
+        }
     }
 }
 
@@ -258,7 +278,8 @@ async fn operate(run: &Run, settings: Settings) -> anyhow::Result<()> {
     let client = Arc::new(Client::new(run.zitadel_api, settings, observer));
     let connector = Arc::new(Connector::new(client, Duration::from_secs(run.ghost_grace)));
     let kube = kube::Client::try_default().await.context("cannot set up the Kubernetes client")?;
-    let context = Arc::new(Context::new(kube, connector, metrics, Duration::from_secs(run.resync_interval), files));
+    let links = Links::new(connector, files, run.common(&kube, &metrics));
+    let context = Arc::new(Context::new(kube, links, metrics, Duration::from_secs(run.resync_interval)));
 
     // The probes answer until the last create is committed: a stopping pod is not a dead one.
     let finished = tokio_util::sync::CancellationToken::new();

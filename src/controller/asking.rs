@@ -4,14 +4,23 @@ use jiff::Timestamp;
 
 use super::target::Pass;
 use crate::plan::facts::Newest;
-use crate::plan::{Answer, Candidate};
+use crate::plan::{Answer, Candidate, Change, Connection};
 use crate::zitadel::error::ApiError;
 use crate::zitadel::events::{EventQuery, surviving_creates};
 use crate::zitadel::{Added, Error, RemoteTarget, TargetId, TargetName, Version};
 
 impl Pass<'_> {
     pub(super) async fn connect(&mut self) -> Answer {
-        let result = self.context.connector().ensure().await;
+        let link = match self.context.links().of(&self.object).await {
+            Ok(link) => link,
+            Err(obstacle) => return Answer::Unconnected(obstacle),
+        };
+        let result = link
+            .connector
+            .ensure()
+            .await
+            .map(|(connection, identity)| (Connection { reference: link.key.reference(), ..connection }, identity));
+        self.link = Some(link);
         self.connected = result.clone().ok();
         Answer::Connected(result.map(|(connection, _)| connection))
     }
@@ -29,18 +38,19 @@ impl Pass<'_> {
         let old_news = observed == self.object.metadata.generation && self.handled() == self.requested();
         if self.facts.untouched()
             && old_news
-            && let Some(listed) = self.context.observer().unchanged(id, &self.object).await
+            && let Some(link) = &self.link
+            && let Some(listed) = link.observer.unchanged(id, &self.object).await
         {
             return Ok(Some(listed));
         }
-        self.zitadel().get(id).await
+        self.zitadel()?.get(id).await
     }
 
     pub(super) async fn search(&self, name: &TargetName, since: Timestamp) -> Result<Vec<Candidate>, Error> {
         let Some(user) = self.connected.as_ref().and_then(|(_, identity)| identity.user.clone()) else {
             return Err(Error::Api(own_user_unknown()));
         };
-        let events = self.zitadel().events(&EventQuery::Since(since)).await?;
+        let events = self.zitadel()?.events(&EventQuery::Since(since)).await?;
         let candidate = |added: Added| Candidate {
             held_elsewhere: self.held_elsewhere(&added.id),
             id: added.id,
@@ -53,7 +63,7 @@ impl Pass<'_> {
     }
 
     pub(super) async fn look_up(&self, name: &TargetName) -> Result<Option<Candidate>, Error> {
-        let found = self.zitadel().find(name).await?;
+        let found = self.zitadel()?.find(name).await?;
         Ok(found.map(|remote| Candidate {
             held_elsewhere: self.held_elsewhere(&remote.id),
             id: remote.id,
@@ -65,11 +75,19 @@ impl Pass<'_> {
     }
 
     fn held_elsewhere(&self, id: &TargetId) -> bool {
-        self.context.held_elsewhere(id, self.object.metadata.uid.as_deref().unwrap_or_default())
+        self.context.held_elsewhere(id, &self.object)
+    }
+
+    pub(super) async fn update(&self, id: &TargetId, change: &Change) -> Result<Version, Error> {
+        self.zitadel()?.update(id, change).await
+    }
+
+    pub(super) async fn delete(&self, id: &TargetId) -> Result<(), Error> {
+        self.zitadel()?.delete(id).await
     }
 
     pub(super) async fn history(&self, id: TargetId) -> Result<Option<Newest>, Error> {
-        let events = self.zitadel().events(&EventQuery::Newest(id)).await?;
+        let events = self.zitadel()?.events(&EventQuery::Newest(id)).await?;
         let newest = events.into_iter().max_by_key(|event| event.sequence);
         Ok(newest.map(|event| Newest { sequence: event.sequence, date: event.date, owner: event.owner }))
     }

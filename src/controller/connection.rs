@@ -3,15 +3,17 @@
 //! While it is down, exactly one probe at a time runs, with a back-off of its own; objects get the probe's error
 //! without a call. Whatever goes wrong with the connection as a whole is thus found once, not once per object.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 
 use super::backoff::{delay, jittered};
+use super::secrets::Keys;
 use crate::api::reason::Reason;
 use crate::plan::Connection;
+use crate::plan::connection::Look;
 use crate::zitadel::{Client, Error, Identity};
 
 const FIRST: Duration = Duration::from_secs(1);
@@ -22,8 +24,12 @@ const LONGEST: Duration = Duration::from_mins(1);
 pub struct Connector {
     client: Arc<Client>,
     grace: Duration,
+    /// The Secrets that the client's credential comes from; none where it comes from files.
+    keys: Option<Arc<Keys>>,
     state: Mutex<State>,
     changed: Notify,
+    /// The instance that answered last.
+    instance: std::sync::Mutex<Option<String>>,
 }
 
 #[derive(Debug)]
@@ -62,7 +68,26 @@ impl Connector {
     /// A connection that nothing is known of. `grace` is how long its read side may miss a target.
     #[must_use]
     pub fn new(client: Arc<Client>, grace: Duration) -> Self {
-        Self { client, grace, state: Mutex::new(State::Unproved), changed: Notify::new() }
+        Self {
+            client,
+            grace,
+            keys: None,
+            state: Mutex::new(State::Unproved),
+            changed: Notify::new(),
+            instance: std::sync::Mutex::default(),
+        }
+    }
+
+    /// The same with a credential from Secrets, which are read anew before each probe.
+    #[must_use]
+    pub(super) fn with_keys(mut self, keys: Arc<Keys>) -> Self {
+        self.keys = Some(keys);
+        self
+    }
+
+    /// Id of the instance that answered last.
+    pub(super) fn instance(&self) -> Option<String> {
+        self.instance.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The client.
@@ -83,7 +108,7 @@ impl Connector {
             State::Down { failures, .. } => *failures,
             State::Unproved | State::Doubted => 0,
         };
-        let result = self.client.connect().await;
+        let result = self.probe().await;
         *state = match &result {
             Ok(identity) => {
                 tracing::info!(
@@ -93,6 +118,7 @@ impl Connector {
                     version = identity.server_version,
                     "ZITADEL answers"
                 );
+                self.instance.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&identity.instance);
                 State::Up(identity.clone())
             }
             Err(error) => {
@@ -106,6 +132,13 @@ impl Connector {
         result.map(|identity| (self.facts(&identity), identity))
     }
 
+    async fn probe(&self) -> Result<Identity, Error> {
+        if let Some(keys) = &self.keys {
+            keys.refresh().await?;
+        }
+        self.client.connect().await
+    }
+
     /// Takes in that a call failed: if that may be the connection's fault, it has to be proved again.
     pub async fn doubt(&self, error: &Error) {
         if error.concerns_connection() {
@@ -117,11 +150,28 @@ impl Connector {
         }
     }
 
-    /// Forgets a failure: its cause (a credential file, say) has changed.
+    /// Forgets a failure: its cause (a credential, say) has changed.
     pub async fn retry_now(&self) {
         let mut state = self.state.lock().await;
         if let State::Down { .. } = *state {
             *state = State::Doubted;
+        }
+    }
+
+    /// Has a connection that works proved again.
+    pub(super) async fn renew(&self) {
+        let mut state = self.state.lock().await;
+        if let State::Up(_) = *state {
+            *state = State::Doubted;
+        }
+    }
+
+    /// What is known of it.
+    pub(super) async fn look(&self) -> Look {
+        match &*self.state.lock().await {
+            State::Up(identity) => Look::Up(identity.clone()),
+            State::Down { error, .. } => Look::Down(error.clone()),
+            State::Unproved | State::Doubted => Look::Due,
         }
     }
 
@@ -150,6 +200,8 @@ impl Connector {
 
     fn facts(&self, identity: &Identity) -> Connection {
         Connection {
+            // Whoever asks by name adds it.
+            reference: None,
             api: identity.api,
             payload_types: identity.api.payload_types(identity.server_version.as_deref()),
             url: self.client.url(),

@@ -1,23 +1,22 @@
 //! What every pass shares.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use kube::Client;
 use kube::runtime::events::{EventType, Recorder, Reporter};
 use kube::runtime::reflector::Store;
+use kube::{Client, ResourceExt};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::Guarded;
 use super::backoff::Backoff;
 use super::cluster::Cluster;
-use super::connection::Connector;
-use super::holders::Holders;
-use super::observer::Observer;
+use super::holders::{Holders, Place};
+use super::link::Key;
+use super::links::Links;
+use super::{Guarded, has_finalizer};
 use crate::api::FIELD_MANAGER;
 use crate::api::target::Target;
 use crate::ops::Metrics;
@@ -32,13 +31,11 @@ pub struct Context {
     cluster: Cluster,
     recorder: Recorder,
     reporter: Reporter,
-    observer: Observer,
     holders: Holders,
-    connector: Arc<Connector>,
+    links: Links,
     metrics: Arc<Metrics>,
     backoff: Backoff,
     resync: Duration,
-    files: Vec<PathBuf>,
     stores: OnceLock<Vec<Store<Guarded>>>,
     filled: Semaphore,
     memory: Mutex<HashMap<String, Memory>>,
@@ -67,28 +64,20 @@ pub(super) enum Rest {
 }
 
 impl Context {
-    /// A context for one process. `files` are those whose change may mend the connection.
+    /// A context for one process.
     #[must_use]
-    pub fn new(
-        client: Client,
-        connector: Arc<Connector>,
-        metrics: Arc<Metrics>,
-        resync: Duration,
-        files: Vec<PathBuf>,
-    ) -> Self {
+    pub fn new(client: Client, links: Links, metrics: Arc<Metrics>, resync: Duration) -> Self {
         let reporter = Reporter { controller: FIELD_MANAGER.into(), instance: std::env::var("POD_NAME").ok() };
         Self {
             recorder: Recorder::new(client.clone(), reporter.clone()),
             reporter,
-            observer: Observer::default(),
             holders: Holders::default(),
             cluster: Cluster::new(client.clone()),
             client,
-            connector,
+            links,
             metrics,
             backoff: Backoff::default(),
             resync,
-            files,
             stores: OnceLock::new(),
             filled: Semaphore::new(0),
             memory: Mutex::default(),
@@ -113,12 +102,8 @@ impl Context {
         }
     }
 
-    pub(super) const fn observer(&self) -> &Observer {
-        &self.observer
-    }
-
-    pub(super) const fn connector(&self) -> &Arc<Connector> {
-        &self.connector
+    pub(super) const fn links(&self) -> &Links {
+        &self.links
     }
 
     pub(super) fn metrics(&self) -> &Metrics {
@@ -131,10 +116,6 @@ impl Context {
 
     pub(super) const fn resync(&self) -> Duration {
         self.resync
-    }
-
-    pub(super) fn watched_files(&self) -> Vec<PathBuf> {
-        self.files.clone()
     }
 
     pub(super) fn set_stores(&self, stores: Vec<Store<Guarded>>) {
@@ -161,19 +142,35 @@ impl Context {
         self.stores.get().into_iter().flatten().flat_map(Store::state).collect()
     }
 
+    /// The Targets (namespace/name) with a finalizer that use this connection: something may have been made for them.
+    pub(super) fn users(&self, key: &Key) -> Vec<String> {
+        let targets = self.targets();
+        let uses = |target: &&Target| Key::of(target) == *key && has_finalizer(target.metadata.finalizers.as_deref());
+        let users = targets.iter().filter_map(|object| object.0.as_ref().ok()).filter(uses);
+        users.map(|user| format!("{}/{}", user.namespace().unwrap_or_default(), user.name_any())).collect()
+    }
+
+    /// Where a Target's id counts.
+    pub(super) fn place(&self, target: &Target) -> Option<Place> {
+        Place::of(target, |key| self.links.link(key))
+    }
+
     /// Whether another Target's status holds this remote id.
-    pub(super) fn held_elsewhere(&self, id: &TargetId, uid: &str) -> bool {
+    pub(super) fn held_elsewhere(&self, id: &TargetId, own: &Target) -> bool {
+        let place = self.place(own);
         let holds = |object: &Arc<Guarded>| {
             let Ok(target) = &object.0 else { return false };
             let held = target.status.as_ref().and_then(|status| status.id.as_deref());
-            held == Some(id.as_str()) && target.metadata.uid.as_deref() != Some(uid)
+            held == Some(id.as_str())
+                && target.metadata.uid != own.metadata.uid
+                && Place::is_one(place.as_ref(), self.place(target).as_ref())
         };
         self.targets().iter().any(holds)
     }
 
-    /// The older Target that holds this remote id, or is about to take it over, if there is one.
+    /// The Target that holds this remote id with more right, or is about to take it over, if there is one.
     pub(super) fn older_holder(&self, id: &str, target: &Target) -> Option<String> {
-        self.holders.older(id, target, || self.targets())
+        self.holders.older(id, target, || self.targets(), |target| self.place(target))
     }
 
     /// The newer of the cached object and what our own last write returned, and how long it may rest.

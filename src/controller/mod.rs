@@ -7,11 +7,17 @@ mod asking;
 pub mod backoff;
 pub mod cluster;
 pub mod connection;
+mod connections;
 pub mod context;
 mod create;
 mod holders;
+mod link;
+pub mod links;
+mod namespaces;
 pub mod news;
 pub mod observer;
+pub mod offer;
+mod secrets;
 pub mod target;
 mod wake;
 
@@ -57,9 +63,11 @@ pub async fn run(context: Arc<Context>, namespaces: &[String], stop: Cancellatio
     }
     context.set_stores(wakers.iter().map(|shard| shard.store.clone()).collect());
     let shards = Arc::new(wakers);
-    let tended = wake::tend(Arc::clone(&context), Arc::clone(&shards), stop.clone());
-    let observed = observer::run(Arc::clone(&context), shards, stop);
-    future::join3(future::join_all(controllers), tended, observed).await;
+    let link = context.links().default_link();
+    let tended = wake::tend(Arc::clone(&context), Arc::clone(link), Arc::clone(&shards), stop.clone());
+    let observed = observer::run(Arc::clone(&context), Arc::clone(link), Arc::clone(&shards), stop.clone());
+    let connections = connections::run(Arc::clone(&context), namespaces, shards, stop);
+    future::join4(future::join_all(controllers), tended, observed, connections).await;
     context.finish_creates().await;
 }
 

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::Guarded;
 use super::backoff::jittered;
 use super::context::Context;
+use super::link::{Key, Link};
 use super::target::is_settled;
 use super::wake::Shard;
 use crate::api::target::{Target, TargetStatus};
@@ -93,15 +94,16 @@ fn with_sequence(listed: &RemoteTarget, status: &TargetStatus) -> RemoteTarget {
     target
 }
 
-/// Lists and compares until `stop`.
-pub(super) async fn run(context: Arc<Context>, shards: Arc<Vec<Shard>>, stop: CancellationToken) {
+/// Lists what one connection shows, and compares, until `stop`.
+pub(super) async fn run(context: Arc<Context>, link: Arc<Link>, shards: Arc<Vec<Shard>>, stop: CancellationToken) {
     let watches = u32::try_from(shards.len()).unwrap_or(u32::MAX);
     if stop.run_until_cancelled(context.caches_filled(watches)).await.is_none() {
         return;
     }
     loop {
-        if let Some(snapshot) = refresh(&context).await {
-            compare(&snapshot, &shards, &context);
+        let refreshed = stop.run_until_cancelled(refresh(&context, &link)).await;
+        if let Some(Some(snapshot)) = refreshed {
+            compare(&snapshot, &shards, &context, &link);
         }
         let pause = tokio::time::sleep(jittered(context.resync()));
         if stop.run_until_cancelled(pause).await.is_none() {
@@ -111,15 +113,16 @@ pub(super) async fn run(context: Arc<Context>, shards: Arc<Vec<Shard>>, stop: Ca
 }
 
 /// Lists anew, if there is anything that a list could tell of.
-pub(super) async fn refresh(context: &Context) -> Option<Arc<Snapshot>> {
-    let begun = context.connector().client().server_now();
-    let seen = if context.targets().iter().any(|object| is_watched(object)) { look(context).await } else { None };
+pub(super) async fn refresh(context: &Context, link: &Link) -> Option<Arc<Snapshot>> {
+    let begun = link.connector.client().server_now();
+    let watched = context.targets().iter().any(|object| is_watched(object, link));
+    let seen = if watched { look(link).await } else { None };
     if let Some(targets) = seen {
         let snapshot = Arc::new(Snapshot { begun, targets });
-        context.observer().last.send_replace(Seen::List(Arc::clone(&snapshot)));
+        link.observer.last.send_replace(Seen::List(Arc::clone(&snapshot)));
         return Some(snapshot);
     }
-    context.observer().last.send_if_modified(|last| {
+    link.observer.last.send_if_modified(|last| {
         let first = matches!(last, Seen::Nothing);
         if first {
             *last = Seen::Failed;
@@ -129,29 +132,28 @@ pub(super) async fn refresh(context: &Context) -> Option<Arc<Snapshot>> {
     None
 }
 
-fn is_watched(object: &Guarded) -> bool {
-    object
-        .0
-        .as_ref()
-        .is_ok_and(|target| target.status.as_ref().is_some_and(|status| status.id.is_some()) && !target.suspended())
+fn is_watched(object: &Guarded, link: &Link) -> bool {
+    let held = |target: &Target| target.status.as_ref().is_some_and(|status| status.id.is_some());
+    object.0.as_ref().is_ok_and(|target| Key::of(target) == link.key && held(target) && !target.suspended())
 }
 
-async fn look(context: &Context) -> Option<HashMap<TargetId, RemoteTarget>> {
-    context.connector().ensure().await.ok()?;
-    match context.connector().client().list().await {
+async fn look(link: &Link) -> Option<HashMap<TargetId, RemoteTarget>> {
+    link.connector.ensure().await.ok()?;
+    match link.connector.client().list().await {
         Ok(rows) => Some(rows.into_iter().map(|row| (row.id.clone(), row)).collect()),
         Err(error) => {
             tracing::warn!(%error, "the targets in ZITADEL could not be listed");
-            context.connector().doubt(&error).await;
+            link.connector.doubt(&error).await;
             None
         }
     }
 }
 
-fn compare(snapshot: &Snapshot, shards: &[Shard], context: &Context) {
+fn compare(snapshot: &Snapshot, shards: &[Shard], context: &Context, link: &Link) {
     for shard in shards {
         for object in shard.store.state() {
             if let Ok(target) = &object.0
+                && Key::of(target) == link.key
                 && (differs(snapshot, target) || is_contested(target, context))
             {
                 tracing::debug!(namespace = target.namespace(), resource = target.name_any(), "differs from the list");

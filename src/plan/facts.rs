@@ -3,16 +3,20 @@
 
 use jiff::Timestamp;
 
-use crate::zitadel::{Api, Change, Created, Error, RemoteTarget, TargetConfig, TargetId, Version};
+use super::connection::Obstacle;
+use crate::api::connection::ConnectionRef;
+use crate::zitadel::{Api, Change, Created, Error, PayloadType, RemoteTarget, Support, TargetConfig, TargetId, Version};
 
 /// The connection, once it works.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connection {
     /// Generation of the API.
     pub api: Api,
-    /// Where requests go.
     /// Whether the server has payload types.
     pub payload_types: Support,
+    /// The connection as spec names it; none for the default one.
+    pub reference: Option<ConnectionRef>,
+    /// Where requests go.
     pub url: String,
     /// Id of the instance, where it could be read.
     pub instance: Option<String>,
@@ -58,6 +62,8 @@ pub struct Newest {
 pub enum Answer {
     /// Of Connect.
     Connected(Result<Connection, Error>),
+    /// Of Connect, when there is no connection to ask.
+    Unconnected(Obstacle),
     /// Of Claim: the patch landed.
     Claimed,
     /// Of Create, when it succeeded and status has the id.
@@ -113,6 +119,7 @@ impl Answer {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts {
     pub(super) connection: Option<Result<Connection, Error>>,
+    pub(super) obstacle: Option<Obstacle>,
     /// The claim on the object was written by this pass: its create has not been sent before.
     pub(super) claimed: bool,
     pub(super) created: bool,
@@ -141,6 +148,7 @@ impl Facts {
     pub fn learn(&mut self, answer: Answer) {
         match answer {
             Answer::Connected(connection) => self.connection = Some(connection),
+            Answer::Unconnected(obstacle) => self.obstacle = Some(obstacle),
             Answer::Claimed => {
                 self.claimed = true;
                 self.create_failed = None;
@@ -180,6 +188,12 @@ impl Facts {
     #[must_use]
     pub fn resume(written: Option<Version>) -> Self {
         Self { written, ..Self::default() }
+    }
+
+    /// Date of the state that the newest read showed.
+    #[must_use]
+    pub fn shown(&self) -> Option<Timestamp> {
+        self.view.as_ref()?.as_ref().ok()?.as_ref()?.version.changed
     }
 
     /// State after the newest write, if this pass or the one before wrote.
@@ -226,9 +240,9 @@ pub fn as_posted(config: &TargetConfig, created: Created) -> RemoteTarget {
         kind: Some(config.kind),
         timeout: config.timeout.duration(),
         endpoint: config.endpoint.as_str().to_owned(),
+        payload_type: Some(config.payload_type),
         version: created.version,
         created: created.created,
         owner: created.owner,
     }
 }
-        payload_type: Some(config.payload_type),

@@ -5,6 +5,7 @@
 //! decided here, so it can be checked without a server. May import `api` and the domain types of `zitadel`.
 
 mod adopt;
+pub mod connection;
 pub mod difference;
 pub mod facts;
 mod leave;

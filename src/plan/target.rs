@@ -12,6 +12,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::adopt::adopt;
+use super::connection::is_hearsay;
 use super::difference::{fields, next_edit};
 use super::facts::{Connection, Facts};
 use super::leave::delete;
@@ -39,6 +40,9 @@ pub fn plan(object: &Object<'_>, facts: &Facts, now: Timestamp) -> Step {
         Ok(wanted) => wanted,
         Err(invalid) => return Step::Finish(Verdict::invalid(&format!("spec.{invalid}"))),
     };
+    if let Some(obstacle) = &facts.obstacle {
+        return Step::Finish(Verdict::unconnected(obstacle));
+    }
     let connection = match &facts.connection {
         None => return Step::Connect,
         Some(Err(error)) => return Step::Finish(Verdict::failed(error)),
@@ -64,21 +68,21 @@ fn refuse(object: &Object<'_>, wanted: &TargetConfig, connection: &Connection) -
         let text = format!("spec.timeout must be at most {longest}s for the {} API of this server", connection.api);
         return Some(Verdict::invalid(&text));
     }
-    let recorded = object.status.connection.as_ref().and_then(|recorded| recorded.instance.as_deref());
-    let claimed = object.open_claim().and_then(|claim| claim.instance.as_deref());
-    let elsewhere = |known: Option<&str>| match (known, connection.instance.as_deref()) {
     if wanted.payload_type != PayloadType::Json && connection.payload_types == Support::No {
         return Some(without_payload_types(object, connection));
     }
+    if object.id().is_some() && is_hearsay(object.status.connection.as_ref(), connection) {
+        return Some(Verdict::hearsay());
+    }
+    let recorded = object.status.connection.as_ref().and_then(|recorded| recorded.instance.as_deref());
+    let claimed = object.open_claim().and_then(|claim| claim.instance.as_deref());
+    let elsewhere = |known: Option<&str>| match (known, connection.instance.as_deref()) {
         (Some(known), Some(current)) => known != current,
         _ => false,
     };
     ((object.id().is_some() && elsewhere(recorded)) || elsewhere(claimed)).then(Verdict::instance_changed)
 }
 
-/// No target and no claim: say what is about to happen, then do it.
-fn begin(
-    object: &Object<'_>,
 fn without_payload_types(object: &Object<'_>, connection: &Connection) -> Verdict {
     let wanted = object.spec.payload_type.unwrap_or_default().as_str();
     Verdict::unsupported(&format!("spec.payloadType {wanted}"), "ZITADEL v4.8 or newer and its API v2", connection)
@@ -90,6 +94,9 @@ fn ignores_payload_type(wanted: &TargetConfig, remote: &RemoteTarget, facts: &Fa
     asked && wanted.payload_type != PayloadType::Json && remote.payload_type == Some(PayloadType::Json)
 }
 
+/// No target and no claim: say what is about to happen, then do it.
+fn begin(
+    object: &Object<'_>,
     replaces: Option<&TargetId>,
     wanted: &TargetConfig,
     connection: &Connection,
@@ -208,12 +215,12 @@ fn keep(
                 let known = RemoteFacts::of(remote, connection);
                 Step::Finish(Verdict::drifted(known, &fields(&edit.change)))
             }
-            Some(_) if facts.changes.len() > 4 => Step::Finish(Verdict::verifying()),
-            Some(edit) => Step::Update { id: id.clone(), change: edit.change, raise: edit.raise },
-        },
             Some(_) if ignores_payload_type(wanted, remote, facts) => {
                 Step::Finish(without_payload_types(object, connection))
             }
+            Some(_) if facts.changes.len() > 4 => Step::Finish(Verdict::verifying()),
+            Some(edit) => Step::Update { id: id.clone(), change: edit.change, raise: edit.raise },
+        },
     }
 }
 

@@ -31,6 +31,7 @@ fn client(server: &StandIn, choice: ApiChoice) -> Client {
         ca: None,
         proxy: Proxy::None,
         credential: Credential::PersonalAccessToken(Source::Slot(slot)),
+        rate: super::transport::RATE,
         timeout: Duration::from_secs(10),
     };
     Client::new(choice, settings, Box::new(|_, _, _| {}))

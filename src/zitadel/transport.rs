@@ -25,9 +25,11 @@ use super::generation::Request;
 /// Largest answer that is read, in bytes. Lists and event pages need a larger one (1000 rows are about 350 KB).
 const BODY_CAP: usize = 1 << 20;
 const PAGE_CAP: usize = 16 << 20;
-/// Requests a second and in a burst; ZITADEL Cloud bans an address for a minute above 50 a second.
-const RATE: NonZeroU32 = NonZeroU32::new(20).expect("20 is not zero");
-const BURST: NonZeroU32 = NonZeroU32::new(40).expect("40 is not zero");
+/// Requests a second unless a connection says otherwise, and twice as many in a burst; ZITADEL Cloud bans an address for a
+/// minute above 50 a second.
+pub const RATE: NonZeroU32 = NonZeroU32::new(20).expect("20 is not zero");
+
+const TWICE: NonZeroU32 = NonZeroU32::new(2).expect("2 is not zero");
 
 /// Where and how requests go.
 #[derive(Debug, Clone)]
@@ -42,6 +44,8 @@ pub struct Settings {
     pub proxy: Proxy,
     /// The credential.
     pub credential: Credential,
+    /// Requests a second; twice as many may come in a burst.
+    pub rate: NonZeroU32,
     /// Longest time for one call, connection included.
     pub timeout: Duration,
 }
@@ -87,7 +91,8 @@ pub(super) enum Cap {
 
 impl Transport {
     pub(super) fn new(settings: Settings) -> Self {
-        let limiter = RateLimiter::direct(Quota::per_second(RATE).allow_burst(BURST));
+        let limiter =
+            RateLimiter::direct(Quota::per_second(settings.rate).allow_burst(settings.rate.saturating_mul(TWICE)));
         Self { settings, client: RwLock::new(None), limiter, skew: std::sync::Mutex::new(SignedDuration::ZERO) }
     }
 

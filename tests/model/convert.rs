@@ -101,6 +101,7 @@ fn settings_of(config: &real::TargetConfig) -> Settings {
 fn connection(api: Api, latest: Option<Date>) -> Connection {
     Connection {
         api,
+        reference: None,
         payload_types: api.payload_types(None),
         url: "https://z".into(),
         instance: Some("i1".into()),
@@ -209,6 +210,7 @@ fn status(status: &Status, api: Api) -> TargetStatus {
             instance: Some("i1".into()),
             url: "https://z".into(),
             api: api.to_string(),
+            reference: None,
         }),
         observed_generation: Some(said.map_or(-1, |(_, _, generation)| i64::from(generation))),
         conditions: said.map_or_else(Vec::new, |(said, reason, generation)| {

@@ -33,6 +33,7 @@ fn connection(api: Api) -> Connection {
     Connection {
         api,
         payload_types: api.payload_types(None),
+        reference: None,
         url: "https://z".into(),
         instance: Some("i1".into()),
         timeout: Duration::from_secs(10),
@@ -76,6 +77,8 @@ impl Life {
             rest_async: None,
             timeout: "10s".into(),
             endpoint: "https://h/x".into(),
+            payload_type: None,
+            connection_ref: None,
             deletion_policy: None,
             external_id: None,
             management_policy: None,
@@ -180,9 +183,9 @@ impl Life {
             kind: Some(Kind::Webhook(OnError::Interrupt)),
             timeout: Duration::from_secs(10),
             endpoint: "https://h/x".into(),
+            payload_type: Some(PayloadType::Json),
             version: Version { sequence: Some(1), changed: Some(noon()) },
             created: None,
-            payload_type: Some(PayloadType::Json),
             owner: None,
         }
     }
