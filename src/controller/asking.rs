@@ -2,7 +2,9 @@
 
 use jiff::Timestamp;
 
+use super::observer;
 use super::target::Pass;
+use crate::api::reason::Reason;
 use crate::plan::facts::Newest;
 use crate::plan::{Answer, Candidate, Change, Connection};
 use crate::zitadel::error::ApiError;
@@ -15,6 +17,10 @@ impl Pass<'_> {
             Ok(link) => link,
             Err(obstacle) => return Answer::Unconnected(obstacle),
         };
+        if self.object.ready_reason() == Some(Reason::Unsupported) {
+            // Whether the server has by now what it had not is told by its version alone, which is read when it is proved.
+            link.connector.prove_again().await;
+        }
         let result = link
             .connector
             .ensure()
@@ -86,10 +92,18 @@ impl Pass<'_> {
         self.zitadel()?.delete(id).await
     }
 
-    pub(super) async fn history(&self, id: TargetId) -> Result<Option<Newest>, Error> {
-        let events = self.zitadel()?.events(&EventQuery::Newest(id)).await?;
-        let newest = events.into_iter().max_by_key(|event| event.sequence);
-        Ok(newest.map(|event| Newest { sequence: event.sequence, date: event.date, owner: event.owner }))
+    pub(super) async fn history(&self, id: &TargetId) -> Result<Option<Newest>, Error> {
+        let instance = self.connected.as_ref().and_then(|(_, identity)| identity.instance.as_deref());
+        let Some(link) = &self.link else { return Ok(None) };
+        link.observer.chronicle.newest(self.zitadel()?, instance, id, self.facts.shown()).await
+    }
+
+    pub(super) async fn survey(&self) -> Answer {
+        let held = self.object.status.as_ref().and_then(|status| status.id.as_deref()?.parse().ok());
+        Answer::Surveyed(match (held, &self.link) {
+            (Some(id), Some(link)) => observer::survey(self.context, link, &id).await,
+            _ => None,
+        })
     }
 }
 

@@ -38,8 +38,8 @@ enum State {
     Unproved,
     /// Worked, and a call failed in a way that may be the connection's fault; or the cause of a failure has changed.
     Doubted,
-    /// Works, as far as is known.
-    Up(Identity),
+    /// Works, as far as is known since then.
+    Up(Identity, Instant),
     /// Does not work; not tried again before `until`.
     Down { error: Error, failures: u32, until: Instant },
 }
@@ -103,7 +103,7 @@ impl Connector {
     pub async fn ensure(&self) -> Result<(Connection, Identity), Error> {
         let mut state = self.state.lock().await;
         let failures = match &*state {
-            State::Up(identity) => return Ok((self.facts(identity), identity.clone())),
+            State::Up(identity, _) => return Ok((self.facts(identity), identity.clone())),
             State::Down { error, until, .. } if Instant::now() < *until => return Err(error.clone()),
             State::Down { failures, .. } => *failures,
             State::Unproved | State::Doubted => 0,
@@ -119,7 +119,7 @@ impl Connector {
                     "ZITADEL answers"
                 );
                 self.instance.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&identity.instance);
-                State::Up(identity.clone())
+                State::Up(identity.clone(), Instant::now())
             }
             Err(error) => {
                 let pause = jittered(delay(failures, FIRST, LONGEST));
@@ -143,10 +143,19 @@ impl Connector {
     pub async fn doubt(&self, error: &Error) {
         if error.concerns_connection() {
             let mut state = self.state.lock().await;
-            if let State::Up(_) = *state {
+            if let State::Up(..) = *state {
                 *state = State::Doubted;
                 self.changed.notify_one();
             }
+        }
+    }
+
+    /// Has the connection proved again, unless it was a moment ago: what it knows of the server (its version, say) may
+    /// be old.
+    pub async fn prove_again(&self) {
+        let mut state = self.state.lock().await;
+        if matches!(&*state, State::Up(_, since) if since.elapsed() > LONGEST) {
+            *state = State::Doubted;
         }
     }
 
@@ -161,7 +170,7 @@ impl Connector {
     /// Has a connection that works proved again.
     pub(super) async fn renew(&self) {
         let mut state = self.state.lock().await;
-        if let State::Up(_) = *state {
+        if let State::Up(..) = *state {
             *state = State::Doubted;
         }
     }
@@ -169,7 +178,7 @@ impl Connector {
     /// What is known of it.
     pub(super) async fn look(&self) -> Look {
         match &*self.state.lock().await {
-            State::Up(identity) => Look::Up(identity.clone()),
+            State::Up(identity, _) => Look::Up(identity.clone()),
             State::Down { error, .. } => Look::Down(error.clone()),
             State::Unproved | State::Doubted => Look::Due,
         }
@@ -180,14 +189,14 @@ impl Connector {
         match &*self.state.lock().await {
             State::Down { until, .. } => Some(Due::Down(*until)),
             State::Doubted => Some(Due::Doubted),
-            State::Up(_) | State::Unproved => None,
+            State::Up(..) | State::Unproved => None,
         }
     }
 
     /// How the connection stands, as of the newest probe.
     pub async fn standing(&self) -> Standing {
         match &*self.state.lock().await {
-            State::Up(_) => Standing::Up,
+            State::Up(..) => Standing::Up,
             State::Down { error, .. } => Standing::Down(error.reason()),
             State::Unproved | State::Doubted => Standing::Unknown,
         }

@@ -5,6 +5,7 @@
 
 mod asking;
 pub mod backoff;
+mod chronicle;
 pub mod cluster;
 pub mod connection;
 mod connections;

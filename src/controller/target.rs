@@ -241,7 +241,7 @@ impl<'a> Pass<'a> {
             Step::LookUp(name) => Answer::LookedUp(self.look_up(&name).await),
             Step::Commit(candidate) => self.commit(candidate).await?,
             Step::Read(id) => Answer::Read(self.read(&id).await),
-            Step::Survey => Answer::Surveyed(self.link.as_ref().and_then(|link| link.observer.newest())),
+            Step::Survey => self.survey().await,
             Step::Probe(id) => Answer::Probed(self.update(&id, &plan::Change::default()).await),
             Step::Update { id, change, raise } => {
                 let result = self.update(&id, &change).await;
@@ -250,7 +250,7 @@ impl<'a> Pass<'a> {
                 }
                 Answer::Updated(change, raise, result)
             }
-            Step::History(id) => Answer::History(self.history(id).await),
+            Step::History(id) => Answer::History(self.history(&id).await),
             Step::Delete(id) => Answer::Deleted(self.delete(&id).await),
             Step::Wait(pause) => {
                 tokio::time::sleep(pause).await;

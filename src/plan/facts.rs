@@ -5,7 +5,9 @@ use jiff::Timestamp;
 
 use super::connection::Obstacle;
 use crate::api::connection::ConnectionRef;
-use crate::zitadel::{Api, Change, Created, Error, PayloadType, RemoteTarget, Support, TargetConfig, TargetId, Version};
+use crate::zitadel::{
+    Api, Change, Created, Error, PayloadType, RemoteTarget, Support, TargetConfig, TargetId, Version,
+};
 
 /// The connection, once it works.
 #[derive(Debug, Clone, PartialEq, Eq)]

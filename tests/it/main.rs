@@ -12,6 +12,7 @@ mod arguments;
 mod cluster;
 mod crash;
 mod custody;
+mod generations;
 mod house;
 mod lifecycle;
 mod manners;

@@ -5,6 +5,7 @@
 mod creating;
 mod keeping;
 mod leaving;
+mod payload;
 
 use std::time::Duration;
 
