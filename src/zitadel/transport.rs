@@ -141,7 +141,12 @@ impl Transport {
         cap: Cap,
         not_after: Option<Instant>,
     ) -> Result<Answer, Error> {
-        let mut call = self.prepare(request.method.clone(), self.target(request), not_after).await?;
+        let client = self.client().await?;
+        self.limiter.until_ready().await;
+        if not_after.is_some_and(|limit| Instant::now() > limit) {
+            return Err(Error::Connect("not sent: it had to wait too long for its turn".into()));
+        }
+        let mut call = self.prepare(&client, request.method.clone(), self.target(request));
         if let Some(bearer) = bearer {
             call = call.header(AUTHORIZATION, bearer.header());
         }
@@ -152,20 +157,21 @@ impl Transport {
         answer.map_err(|error| error.without(bearer))
     }
 
-    /// Reads something that anybody may read.
+    /// Reads something that anybody may read. Without a turn: see [`Self::post_form`].
     pub(super) async fn get(&self, path: &str) -> Result<Reply, Error> {
-        let call = self.prepare(Method::GET, self.at(path), None).await?;
+        let call = self.prepare(&self.client().await?, Method::GET, self.at(path));
         self.finish(call, Cap::One).await
     }
 
-    /// Posts a form, with user and password for HTTP basic.
+    /// Posts a form, with user and password for HTTP basic. Without waiting for a turn: every call waits for the token,
+    /// and those who fetch it do so rarely, one at a time.
     pub(super) async fn post_form(
         &self,
         path: &str,
         form: String,
         basic: Option<(String, String)>,
     ) -> Result<Reply, Error> {
-        let mut call = self.prepare(Method::POST, self.at(path), None).await?;
+        let mut call = self.prepare(&self.client().await?, Method::POST, self.at(path));
         call = call.header(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded")).body(form);
         if let Some((user, password)) = basic {
             call = call.basic_auth(user, Some(password));
@@ -173,23 +179,13 @@ impl Transport {
         self.finish(call, Cap::One).await
     }
 
-    /// A request to the one origin, when its turn has come.
-    async fn prepare(
-        &self,
-        method: Method,
-        url: Url,
-        not_after: Option<Instant>,
-    ) -> Result<reqwest::RequestBuilder, Error> {
-        let client = self.client().await?;
-        self.limiter.until_ready().await;
-        if not_after.is_some_and(|limit| Instant::now() > limit) {
-            return Err(Error::Connect("not sent: it had to wait too long for its turn".into()));
+    /// A request to the one origin.
+    fn prepare(&self, client: &reqwest::Client, method: Method, url: Url) -> reqwest::RequestBuilder {
+        let call = client.request(method, url).header(ACCEPT, HeaderValue::from_static("application/json"));
+        match &self.settings.host {
+            Some(host) => call.header(HOST, host).header("x-zitadel-instance-host", host),
+            None => call,
         }
-        let mut call = client.request(method, url).header(ACCEPT, HeaderValue::from_static("application/json"));
-        if let Some(host) = &self.settings.host {
-            call = call.header(HOST, host).header("x-zitadel-instance-host", host);
-        }
-        Ok(call)
     }
 
     async fn finish(&self, call: reqwest::RequestBuilder, cap: Cap) -> Result<Reply, Error> {

@@ -9,7 +9,10 @@ mod exchanged;
 mod fixed;
 pub mod refusal;
 pub mod source;
+#[cfg(test)]
+mod tests;
 
+use std::str::FromStr;
 use std::sync::Arc;
 
 pub use refusal::NoToken;
@@ -49,6 +52,18 @@ pub enum ClientAuth {
     Basic,
     /// In the form (`client_secret_post`), for proxies that take the header for themselves.
     Post,
+}
+
+impl FromStr for ClientAuth {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "basic" => Ok(Self::Basic),
+            "post" => Ok(Self::Post),
+            _ => Err("client id and secret are sent as basic or post".to_owned()),
+        }
+    }
 }
 
 /// The tokens of one connection, whatever they come from.
