@@ -44,8 +44,8 @@ impl Pass<'_> {
         let old_news = observed == self.object.metadata.generation && self.handled() == self.requested();
         if self.facts.untouched()
             && old_news
-            && let Some(link) = &self.link
-            && let Some(listed) = link.observer.unchanged(id, &self.object).await
+            && let (Some(link), Some((connection, _))) = (&self.link, &self.connected)
+            && let Some(listed) = link.observer.unchanged(id, &self.object, connection.api).await
         {
             return Ok(Some(listed));
         }
@@ -100,8 +100,10 @@ impl Pass<'_> {
 
     pub(super) async fn survey(&self) -> Answer {
         let held = self.object.status.as_ref().and_then(|status| status.id.as_deref()?.parse().ok());
-        Answer::Surveyed(match (held, &self.link) {
-            (Some(id), Some(link)) => observer::survey(self.context, link, &id).await,
+        Answer::Surveyed(match (held, &self.link, &self.connected) {
+            (Some(id), Some(link), Some((connection, _))) => {
+                observer::survey(self.context, link, connection.api, &id).await
+            }
             _ => None,
         })
     }

@@ -74,12 +74,16 @@ impl Default for Observer {
 }
 
 impl Observer {
-    /// The target as the last list shows it, if that is the state which the object's status records.
-    pub(super) async fn unchanged(&self, id: &TargetId, object: &Target) -> Option<RemoteTarget> {
+    /// The target as the last list shows it, if that is the state which the object's status records, and still the same
+    /// generation answers: a list from before an upgrade is old.
+    pub(super) async fn unchanged(&self, id: &TargetId, object: &Target, api: Api) -> Option<RemoteTarget> {
         let mut seen = self.last.subscribe();
         let first = tokio::time::timeout(FIRST_LIST, seen.wait_for(|seen| !matches!(seen, Seen::Nothing))).await;
         let Ok(Ok(seen)) = first else { return None };
         let Seen::List(snapshot) = &*seen else { return None };
+        if snapshot.api != api {
+            return None;
+        }
         let listed = snapshot.targets.get(id)?;
         let status = object.status.as_ref()?;
         (listed.version == version_of(status, listed)).then(|| with_sequence(listed, status))
@@ -98,8 +102,8 @@ impl Observer {
 ///
 /// A list from before an upgrade is no evidence: newer servers may build their read side anew, and show nothing for a
 /// while. And since such a building goes on while a list is read, the target itself is looked for once more at the end.
-pub(super) async fn survey(context: &Context, link: &Link, id: &TargetId) -> Option<Timestamp> {
-    let fresh = link.observer.list().filter(|list| list.asked.elapsed() < FRESH);
+pub(super) async fn survey(context: &Context, link: &Link, api: Api, id: &TargetId) -> Option<Timestamp> {
+    let fresh = link.observer.list().filter(|list| list.api == api && list.asked.elapsed() < FRESH);
     let list = match fresh {
         Some(list) => list,
         None => refresh(context, link).await?,

@@ -1,15 +1,13 @@
-//! The same behaviour on every generation of the API and every way in which servers mount it, and what happens when a
-//! server is replaced underneath. `cargo test --test it generations -- --nocapture` prints the matrix.
+//! The same behaviour on every generation of the API and every way in which servers mount it.
+//! `cargo test --test it generations -- --nocapture` prints the matrix.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::future::join_all;
-use kube::api::ListParams;
-use serde_json::{Value, json};
+use serde_json::json;
 use zitadel_actions_operator::api::target::Target;
 use zitadel_stand_in::{
-    Effect, EventKind, Generation, Op, Options, PayloadType, Role, Target as Held, TargetEdit, TargetKind, Times,
+    Effect, EventKind, Generation, Op, Options, Role, Target as Held, TargetEdit, TargetKind, Times,
 };
 
 use crate::world::{Setup, World, condition, id, is_ready, webhook};
@@ -35,7 +33,7 @@ fn ways() -> [Way; 6] {
     ]
 }
 
-fn setup(server: Options, flag: &str) -> Setup {
+pub fn setup(server: Options, flag: &str) -> Setup {
     let mut setup = Setup::new(server.generation).flag("--zitadel-api", flag);
     setup.stand_in = server;
     setup
@@ -101,14 +99,14 @@ async fn column(way: Way) -> (&'static str, Vec<&'static str>) {
 }
 
 /// The one target that the world is about, as ZITADEL holds it.
-fn held(world: &World, target: &Target) -> Held {
+pub fn held(world: &World, target: &Target) -> Held {
     let id = id(target);
     let found = world.zitadel.targets().into_iter().find(|held| held.id == id);
     found.unwrap_or_else(|| panic!("ZITADEL holds no {id}\n{}", world.zitadel.dump()))
 }
 
 /// Status tells what ZITADEL holds, sequence and owner included, which most answers do not carry.
-fn assert_told(world: &World, target: &Target, api: &str) {
+pub fn assert_told(world: &World, target: &Target, api: &str) {
     let (held, status) = (held(world, target), target.status.clone().unwrap());
     assert_eq!(status.name, Some(held.name));
     assert_eq!(status.sequence, Some(held.sequence.to_string()));
@@ -263,90 +261,6 @@ async fn sequences_are_read_in_bulk_where_events_may_be_read() {
     }
 }
 
-const MANY: usize = 50;
-
-async fn all(world: &World) -> BTreeMap<String, Target> {
-    let list = world.targets().list(&ListParams::default()).await.unwrap();
-    list.into_iter().map(|target| (target.metadata.name.clone().unwrap(), target)).collect()
-}
-
-fn identities(targets: &BTreeMap<String, Target>) -> Vec<(String, String)> {
-    targets.iter().map(|(name, target)| (name.clone(), id(target))).collect()
-}
-
-/// Waits until every Target is Ready and says that this generation answers, and checks that ZITADEL holds the same
-/// targets as before, each with the same events.
-async fn assert_moved(world: &World, api: &str, before: &[(String, String)], events: usize) {
-    world
-        .until(&format!("every Target is Ready by {api}"), || async {
-            all(world).await.values().all(|target| {
-                let connection = target.status.as_ref().and_then(|status| status.connection.clone());
-                is_ready(target) && connection.is_some_and(|connection| connection.api == api)
-            })
-        })
-        .await;
-    let now = all(world).await;
-    assert_eq!(identities(&now), before);
-    for target in now.values() {
-        assert_told(world, target, api);
-    }
-    assert_eq!(world.zitadel.events().len(), events, "{api}: nothing was written in ZITADEL\n{}", world.zitadel.dump());
-}
-
-#[tokio::test]
-async fn a_server_is_upgraded_underneath_fifty_targets() {
-    let world = World::with(setup(Options::new(Generation::V3Alpha), "auto")).await;
-    for count in 0..MANY {
-        world.create(&format!("hook-{count}"), webhook()).await;
-    }
-    for count in 0..MANY {
-        world.ready(&format!("hook-{count}")).await;
-    }
-    let before = identities(&all(&world).await);
-    let mut events = world.zitadel.events().len();
-    assert_eq!(events, MANY);
-    let way = [Generation::ResourcesV3Alpha, Generation::V2Beta, Generation::V2, Generation::V2Beta];
-    for (count, generation) in way.into_iter().enumerate() {
-        // As real upgrades are: gone for a moment, and back as another release. One is done without a gap.
-        if count == 1 {
-            world.zitadel.upgrade(generation);
-        } else {
-            world.zitadel.pause().await;
-            world.zitadel.upgrade(generation);
-            world.zitadel.resume().await.unwrap();
-        }
-        assert_moved(&world, &generation.to_string(), &before, events).await;
-        // And it goes on: an edit arrives by the new generation.
-        world.edit("hook-7", json!({"timeout": format!("{}s", 20 + count)})).await;
-        let target = world.ready("hook-7").await;
-        assert_eq!(held(&world, &target).timeout, Duration::from_secs(20 + count as u64));
-        events += 1;
-        assert_eq!(world.zitadel.events().len(), events);
-    }
-    assert_eq!(world.count(EventKind::Added), MANY);
-    assert_eq!(world.count(EventKind::Removed), 0);
-    world.finish().await;
-}
-
-/// A newer release builds its read side anew: for a while it shows nothing at all, of targets that are long settled.
-#[tokio::test]
-async fn a_read_side_that_is_built_anew_loses_no_target() {
-    let world = World::with(setup(Options::new(Generation::V3Alpha), "auto").flag("--ghost-grace", "1")).await;
-    world.zitadel.set_clock_offset(-3600);
-    for count in 0..10 {
-        world.create(&format!("hook-{count}"), webhook()).await;
-    }
-    for count in 0..10 {
-        world.ready(&format!("hook-{count}")).await;
-    }
-    let before = identities(&all(&world).await);
-    world.zitadel.set_clock_offset(0);
-    world.zitadel.set_rebuild_time(Duration::from_secs(6));
-    world.zitadel.upgrade(Generation::ResourcesV3Alpha);
-    assert_moved(&world, "resources/v3alpha", &before, 10).await;
-    world.finish().await;
-}
-
 #[tokio::test]
 async fn the_feature_flag_is_told_and_nothing_is_lost_while_it_is_off() {
     for generation in [Generation::V3Alpha, Generation::ResourcesV3Alpha] {
@@ -369,70 +283,6 @@ async fn the_feature_flag_is_told_and_nothing_is_lost_while_it_is_off() {
         assert_eq!((world.count(EventKind::Added), world.count(EventKind::Removed)), (1, 0));
         world.finish().await;
     }
-}
-
-fn with_payload(payload: &str) -> Value {
-    let mut spec = webhook();
-    spec["payloadType"] = json!(payload);
-    spec
-}
-
-#[tokio::test]
-async fn payload_types_where_the_server_has_them() {
-    let world = World::with(setup(Options::new(Generation::V2), "auto")).await;
-    world.create("hook", with_payload("JWE")).await;
-    let target = world.ready("hook").await;
-    assert_eq!(held(&world, &target).payload_type, PayloadType::JWE);
-    assert_told(&world, &target, "v2");
-    world.edit("hook", json!({"payloadType": "JWT"})).await;
-    assert_eq!(held(&world, &world.ready("hook").await).payload_type, PayloadType::JWT);
-    let drifted = TargetEdit { payload_type: Some(PayloadType::JSON), ..TargetEdit::default() };
-    world.zitadel.external_update(&id(&target), drifted);
-    assert!(world.note("DriftCorrected").await.contains("payloadType"));
-    world.edit("hook", json!({"payloadType": null})).await;
-    assert_eq!(held(&world, &world.ready("hook").await).payload_type, PayloadType::JSON);
-    world.assert_rests("hook").await;
-    // What was never set is plain JSON, and so is what says so.
-    world.create("plain", with_payload("JSON")).await;
-    let target = world.ready("plain").await;
-    assert_eq!(held(&world, &target).sequence, 1);
-    world.finish().await;
-}
-
-/// Servers ignore fields that they do not know, so the operator must not send them.
-#[tokio::test]
-async fn what_a_generation_lacks_is_refused_until_it_is_upgraded() {
-    let world = World::with(setup(Options::new(Generation::V2Beta), "auto")).await;
-    world.create("hook", with_payload("JWT")).await;
-    let target = world.reason("hook", "Unsupported").await;
-    let (status, _, message) = condition(&target, "Stalled").unwrap();
-    assert_eq!(status, "True");
-    assert!(message.contains("spec.payloadType JWT") && message.contains("v4.8"), "{message}");
-    assert_eq!(world.calls(Op::Create), 0);
-    world.create("plain", with_payload("JSON")).await;
-    world.ready("plain").await;
-
-    world.zitadel.upgrade(Generation::V2);
-    let target = world.ready("hook").await;
-    assert_eq!(held(&world, &target).payload_type, PayloadType::JWT);
-    // Back again: what is there stays, and the spec is not called fulfilled.
-    world.zitadel.upgrade(Generation::V2Beta);
-    world.reason("hook", "Unsupported").await;
-    assert_eq!((world.count(EventKind::Added), world.count(EventKind::Removed)), (2, 0));
-    world.finish().await;
-}
-
-/// A version that the credential may not read: the server is asked, and what it stored is looked at.
-#[tokio::test]
-async fn an_unknown_version_is_tried() {
-    let world = World::with(setup(Options::new(Generation::V2), "auto").without_operator()).await;
-    let denied = r#"{"code":7,"message":"No matching permissions found (AUTH-5mWD2)","details":[{"id":"AUTH-5mWD2"}]}"#;
-    world.zitadel.fault(Op::Instance, Effect::Status(403, Some(denied.into())), Times::Always);
-    world.start_operator(&[]).await;
-    world.create("hook", with_payload("JWT")).await;
-    let target = world.ready("hook").await;
-    assert_eq!(held(&world, &target).payload_type, PayloadType::JWT);
-    world.finish().await;
 }
 
 /// No credential, whatever it may do, is needed to find out which generation is there.

@@ -19,4 +19,5 @@ mod manners;
 mod oracle;
 mod reasons;
 mod trouble;
+mod upgrades;
 mod world;
