@@ -64,7 +64,7 @@ pub struct TargetSpec {
     pub rest_async: Option<AsyncKind>,
 
     /// How long ZITADEL waits for the endpoint: seconds as a decimal number with the suffix s, such as 10s or 0.5s.
-    /// Servers with the v2 API refuse more than 270s.
+    /// Servers with another API than v3alpha refuse more than 270s.
     #[schemars(length(max = 20))]
     #[x_kube(
         validation = Rule::new("self.matches('^[0-9]{1,9}([.][0-9]{1,9})?s$') && self.matches('[1-9]')").message("timeout must be a positive number of seconds with the suffix s, such as 10s or 0.5s (not 1m, 500ms, 10 or 0s)")

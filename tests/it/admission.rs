@@ -60,6 +60,8 @@ fn accepted() -> Vec<(&'static str, Value)> {
         ("fraction", with(json!({"timeout": "0.5s"}))),
         ("nanoseconds", with(json!({"timeout": "0.000000001s"}))),
         ("longest timeout", with(json!({"timeout": "999999999.999999999s"}))),
+        ("plain payload", with(json!({"payloadType": "JSON"}))),
+        ("encrypted payload", with(json!({"payloadType": "JWE"}))),
         ("retain", with(json!({"deletionPolicy": "Retain"}))),
         ("delete", with(json!({"deletionPolicy": "Delete"}))),
         ("suspended", with(json!({"suspend": true}))),
@@ -101,6 +103,7 @@ fn refused() -> Vec<(&'static str, Value, &'static str)> {
         ("ten decimals", with(json!({"timeout": "1.0000000001s"})), timeout),
         ("ten digits", with(json!({"timeout": "1000000000s"})), timeout),
         ("empty timeout", with(json!({"timeout": ""})), timeout),
+        ("wrong payload", with(json!({"payloadType": "jwt"})), "Unsupported value"),
         ("wrong policy", with(json!({"deletionPolicy": "Orphan"})), "Unsupported value"),
         ("flag as text", with(json!({"restWebhook": {"interruptOnError": "yes"}})), "interruptOnError"),
     ]
