@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::auth::{Bearer, NoToken};
+use super::auth::NoToken;
 use crate::api::reason::Reason;
 
 /// A failed call.
@@ -124,17 +124,6 @@ impl Error {
                 _ => Reason::ZitadelUnavailable,
             },
             Self::Api(error) => error.reason(),
-        }
-    }
-
-    /// The same without the token, which some proxies quote in their answers.
-    #[must_use]
-    pub(super) fn without(self, bearer: Option<&Bearer>) -> Self {
-        match (self, bearer) {
-            (Self::Api(error), Some(bearer)) => {
-                Self::Api(ApiError { message: bearer.strike(&error.message), ..error })
-            }
-            (other, _) => other,
         }
     }
 

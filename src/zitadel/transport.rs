@@ -16,6 +16,7 @@ use secrecy::ExposeSecret;
 use serde_json::Value;
 use tokio::sync::RwLock;
 use url::Url;
+use url::form_urlencoded::{Serializer, byte_serialize, parse};
 
 use super::Error;
 use super::auth::{Bearer, Credential, Source};
@@ -30,6 +31,9 @@ const PAGE_CAP: usize = 16 << 20;
 pub const RATE: NonZeroU32 = NonZeroU32::new(20).expect("20 is not zero");
 
 const TWICE: NonZeroU32 = NonZeroU32::new(2).expect("2 is not zero");
+
+/// What stands where a server quoted a secret.
+const STRUCK: &str = "[struck out]";
 
 /// Where and how requests go.
 #[derive(Debug, Clone)]
@@ -153,14 +157,13 @@ impl Transport {
         if let Some(body) = &request.body {
             call = call.json(body);
         }
-        let answer = self.finish(call, cap).await?.answer();
-        answer.map_err(|error| error.without(bearer))
+        self.finish(call, cap, "").await?.answer()
     }
 
     /// Reads something that anybody may read. Without a turn: see [`Self::post_form`].
     pub(super) async fn get(&self, path: &str) -> Result<Reply, Error> {
         let call = self.prepare(&self.client().await?, Method::GET, self.at(path));
-        self.finish(call, Cap::One).await
+        self.finish(call, Cap::One, "").await
     }
 
     /// Posts a form, with user and password for HTTP basic. Without waiting for a turn: every call waits for the token,
@@ -168,15 +171,16 @@ impl Transport {
     pub(super) async fn post_form(
         &self,
         path: &str,
-        form: String,
+        form: &[(&str, &str)],
         basic: Option<(String, String)>,
     ) -> Result<Reply, Error> {
         let mut call = self.prepare(&self.client().await?, Method::POST, self.at(path));
-        call = call.header(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded")).body(form);
+        let body = Serializer::new(String::new()).extend_pairs(form).finish();
+        call = call.header(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
         if let Some((user, password)) = basic {
             call = call.basic_auth(user, Some(password));
         }
-        self.finish(call, Cap::One).await
+        self.finish(call.body(body.clone()), Cap::One, &body).await
     }
 
     /// A request to the one origin.
@@ -188,10 +192,15 @@ impl Transport {
         }
     }
 
-    async fn finish(&self, call: reqwest::RequestBuilder, cap: Cap) -> Result<Reply, Error> {
-        let answer = call.send().await.map_err(|error| failed(&error))?;
+    /// Sends, and reads what comes back. `form` is what was sent as one.
+    async fn finish(&self, call: reqwest::RequestBuilder, cap: Cap, form: &str) -> Result<Reply, Error> {
+        let (client, request) = call.build_split();
+        let request = request.map_err(|error| failed(&error))?;
+        let authorization = request.headers().get(AUTHORIZATION).cloned();
+        let answer = client.execute(request).await.map_err(|error| failed(&error))?;
         self.note_date(&answer);
-        read(answer, cap).await
+        let reply = read(answer, cap).await?;
+        Ok(if reply.status.is_success() { reply } else { reply.struck(authorization.as_ref(), form) })
     }
 
     /// Paths are built from constants and typed ids, and the base has been checked to be a plain origin.
@@ -258,6 +267,19 @@ async fn read(mut answer: reqwest::Response, cap: Cap) -> Result<Reply, Error> {
 }
 
 impl Reply {
+    /// The same without what was sent as a secret: proxies, debugging ones above all, quote what they refuse.
+    fn struck(self, authorization: Option<&HeaderValue>, form: &str) -> Self {
+        let header = authorization.and_then(|value| value.to_str().ok()).and_then(|text| text.split_once(' '));
+        let fields = parse(form.as_bytes()).filter(|(name, _)| matches!(&**name, "assertion" | "client_secret"));
+        let plain = fields.map(|(_, value)| value.into_owned()).chain(header.map(|(_, token)| token.to_owned()));
+        let mut text = String::from_utf8_lossy(&self.bytes).into_owned();
+        for secret in plain.filter(|secret| !secret.is_empty()) {
+            let encoded: String = byte_serialize(secret.as_bytes()).collect();
+            text = text.replace(&secret, STRUCK).replace(&encoded, STRUCK);
+        }
+        Self { status: self.status, bytes: text.into_bytes() }
+    }
+
     /// Its meaning as an answer of the API.
     pub(super) fn answer(&self) -> Result<Answer, Error> {
         let body: Option<Value> = serde_json::from_slice(&self.bytes).ok();

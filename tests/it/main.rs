@@ -9,8 +9,10 @@
 
 mod admission;
 mod arguments;
+mod canary;
 mod cluster;
 mod crash;
+mod credentials;
 mod custody;
 mod generations;
 mod house;

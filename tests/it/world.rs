@@ -36,6 +36,8 @@ pub struct Setup {
     pub stand_in: Options,
     /// Further flags, or other values for the usual ones (the last one counts).
     pub flags: Vec<String>,
+    /// Variables of the operator's environment.
+    pub env: Vec<(String, String)>,
     pub start_operator: bool,
     /// The operator's way to the cluster, if not the control plane's own: a proxy's.
     pub kubeconfig: Option<PathBuf>,
@@ -43,7 +45,8 @@ pub struct Setup {
 
 impl Setup {
     pub fn new(generation: Generation) -> Self {
-        Self { generation, stand_in: Options::new(generation), flags: vec![], start_operator: true, kubeconfig: None }
+        let stand_in = Options::new(generation);
+        Self { generation, stand_in, flags: vec![], env: vec![], start_operator: true, kubeconfig: None }
     }
 
     pub fn flag(mut self, name: &str, value: &str) -> Self {
@@ -135,6 +138,7 @@ impl World {
             .args(["--watch-namespaces", &self.namespace])
             .args(["--http-addr", &format!("127.0.0.1:{port}")])
             .args(["--log-format", "human", "--log-level", "zitadel_actions_operator=trace,info"])
+            .envs(self.setup.env.iter().cloned())
             .env("KUBECONFIG", self.setup.kubeconfig.as_deref().unwrap_or(plane().kubeconfig()));
         // Overriding a flag that is already there: clap takes one value, so the earlier one is left out.
         let overridden: Vec<String> =
@@ -359,6 +363,11 @@ fn override_flags(command: &Command, flags: &[String]) -> Command {
             None if value.is_empty() => arguments.push(name.to_owned()),
             None => arguments.extend([name.to_owned(), value.to_owned()]),
         }
+    }
+    // Another kind of credential takes the place of the usual one.
+    if arguments.iter().any(|argument| matches!(argument.as_str(), "--zitadel-key-file" | "--zitadel-client-id-file")) {
+        let at = arguments.iter().position(|argument| argument == "--zitadel-token-file").expect("the usual flag");
+        arguments.drain(at..at + 2);
     }
     let mut rebuilt = Command::new(command.get_program());
     rebuilt.args(arguments).envs(command.get_envs().filter_map(|(key, value)| Some((key, value?))));

@@ -150,6 +150,12 @@ impl StandIn {
         });
     }
 
+    /// Every token that there is or was, personal or issued: what no log of a client may show.
+    #[must_use]
+    pub fn every_token(&self) -> Vec<String> {
+        self.world().state().users.every_token()
+    }
+
     /// How many requests reached the token endpoint, faults included.
     #[must_use]
     pub fn token_requests(&self) -> usize {

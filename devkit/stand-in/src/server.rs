@@ -14,6 +14,7 @@ use hyper::body::{Frame, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -219,6 +220,10 @@ async fn act(world: &Arc<World>, request: Request, fault: &Fault) -> Result<Resp
             fault.announce();
             Ok(whole(world, &proxy_status(*code, body.as_deref())))
         }
+        Effect::Quote(code) => {
+            fault.announce();
+            Ok(whole(world, &quotation(*code, &request)))
+        }
         Effect::Html(code) => {
             fault.announce();
             Ok(whole(world, &proxy_page(*code)))
@@ -261,6 +266,13 @@ fn proxy_status(code: u16, body: Option<&str>) -> Reply {
     let kind = if body.starts_with('{') { "application/json" } else { "text/plain; charset=utf-8" };
     let headers = if body.is_empty() { Vec::new() } else { vec![("content-type", kind.to_owned())] };
     Reply { status, headers, body: body.to_owned() }
+}
+
+fn quotation(code: u16, request: &Request) -> Reply {
+    let authorization = request.header("authorization").unwrap_or("none");
+    let text = format!("bad request: authorization {authorization}, body {}", request.body);
+    let body = json!({ "code": 3, "message": text, "error": text, "error_description": text });
+    proxy_status(code, Some(&body.to_string()))
 }
 
 fn proxy_page(code: u16) -> Reply {

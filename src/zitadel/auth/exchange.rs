@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use http::StatusCode;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use url::form_urlencoded::{Serializer, byte_serialize};
+use url::form_urlencoded::byte_serialize;
 
 use super::ClientAuth;
 use super::assertion::ServiceKey;
@@ -96,7 +96,7 @@ impl TokenEndpoint {
                 _ => NoToken::Assertion { issuer: plain(&issuer), skewed: self.transport.is_skewed() },
             });
         }
-        granted(&reply, &assertion)
+        granted(&reply)
     }
 
     async fn by_secret(
@@ -114,7 +114,7 @@ impl TokenEndpoint {
                 self.post(&form, None).await?
             }
         };
-        granted(&reply, secret)
+        granted(&reply)
     }
 
     /// The issuer, word for word.
@@ -129,8 +129,7 @@ impl TokenEndpoint {
     }
 
     async fn post(&self, form: &[(&str, &str)], basic: Option<(String, String)>) -> Result<Reply, NoToken> {
-        let body = Serializer::new(String::new()).extend_pairs(form).finish();
-        self.observed(self.transport.post_form(TOKEN, body, basic)).await
+        self.observed(self.transport.post_form(TOKEN, form, basic)).await
     }
 
     async fn observed(&self, call: impl Future<Output = Result<Reply, Error>>) -> Result<Reply, NoToken> {
@@ -151,8 +150,8 @@ fn oauth(reply: &Reply) -> Option<OauthError> {
     serde_json::from_slice(&reply.bytes).ok()
 }
 
-/// The token of an answer, or why there is none. `sent` is what no message may show, should the server quote it.
-fn granted(reply: &Reply, sent: &SecretString) -> Result<Granted, NoToken> {
+/// The token of an answer, or why there is none.
+fn granted(reply: &Reply) -> Result<Granted, NoToken> {
     let status = reply.status.as_u16();
     if reply.status.is_success() {
         let answer: Option<TokenAnswer> = serde_json::from_slice(&reply.bytes).ok();
@@ -166,12 +165,12 @@ fn granted(reply: &Reply, sent: &SecretString) -> Result<Granted, NoToken> {
     let Some(told) = oauth(reply).filter(|_| status != 429) else {
         return Err(NoToken::Failed(reply.answer().err().unwrap_or_else(|| unreadable(status, "no OAuth error"))));
     };
-    Err(refused(status, &told, sent))
+    Err(refused(status, &told))
 }
 
 /// The words choose among sentences only; what is done does not depend on them. They are keys, not translated text
 /// (docs/zitadel/observed.md section 9).
-fn refused(status: u16, told: &OauthError, sent: &SecretString) -> NoToken {
+fn refused(status: u16, told: &OauthError) -> NoToken {
     let says = |word: &str| told.error_description.contains(word);
     if status >= 500 {
         return NoToken::Failed(unreadable(status, "the token endpoint has an internal error"));
@@ -191,8 +190,7 @@ fn refused(status: u16, told: &OauthError, sent: &SecretString) -> NoToken {
     if told.error == "invalid_client" {
         return NoToken::UnknownClient;
     }
-    let strike = |text: &str| plain(&text.replace(sent.expose_secret(), "[credential]"));
-    NoToken::Refused { status, error: strike(&told.error), description: strike(&told.error_description) }
+    NoToken::Refused { status, error: plain(&told.error), description: plain(&told.error_description) }
 }
 
 fn unreadable(status: u16, what: &str) -> Error {

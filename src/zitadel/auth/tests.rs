@@ -403,17 +403,21 @@ async fn trouble_on_the_way_is_no_refusal(#[case] op: Op, #[case] effect: Effect
     assert!(!error.may_have_committed(), "the call itself was not sent");
 }
 
-/// Servers, and more so proxies, may quote what they refuse.
+/// Proxies quote what they refuse: neither the token of a call nor what it was exchanged for gets through.
 #[rstest]
 #[tokio::test]
-async fn quoted_secrets_are_struck(#[values(Way::Basic, Way::Post)] way: Way) {
-    let scene = scene(way).await;
-    let Scene { server, client, secret, .. } = &scene;
-    let body = r#"{"error":"invalid_request","error_description":"bad secret canary"}"#;
-    server.fault(Op::Token, Effect::Status(400, Some(body.into())), Times::Always);
+async fn quoted_secrets_are_struck_out(#[values(Way::Key, Way::Basic, Way::Post)] way: Way) {
+    let Scene { server, client, secret, .. } = scene(way).await;
+    let calls = server.fault(Op::Any, Effect::Quote(400), Times::Always);
+    let quoted = client.list().await.unwrap_err().to_string();
+    assert!(quoted.contains("Bearer [struck out]"), "{quoted}");
+    calls.clear();
+    server.fault(Op::Token, Effect::Quote(400), Times::Always);
     server.revoke_tokens();
-    put(secret, "canary");
-    let error = client.list().await.unwrap_err();
-    assert!(!error.to_string().contains("canary"), "{error}");
-    assert!(error.to_string().contains("bad secret [credential]"), "{error}");
+    if way != Way::Key {
+        put(&secret, "canary/with+odd=characters");
+    }
+    let quoted = client.list().await.unwrap_err().to_string();
+    assert!(quoted.contains("[struck out]") && quoted.contains("bad request"), "{quoted}");
+    assert!(!quoted.contains("canary") && !quoted.contains("eyJ"), "{quoted}");
 }

@@ -154,6 +154,10 @@ impl Users {
         issued.for_each(|token| token.revoked = true);
     }
 
+    pub(crate) fn every_token(&self) -> Vec<String> {
+        self.tokens.keys().cloned().collect()
+    }
+
     pub(crate) fn user_of(&self, token: &str) -> Option<String> {
         self.tokens.get(token).map(|token| token.user.clone())
     }
