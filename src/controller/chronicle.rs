@@ -47,17 +47,17 @@ impl Chronicle {
         let wanted = Instant::now();
         let mut told = self.told.lock().await;
         told.belong_to(instance);
-        let known = told.newest.get(id).filter(|known| changed.is_some_and(|changed| known.date >= changed));
-        if let Some(newest) = known {
-            return Ok(Some(newest.clone()));
+        if let Some(newest) = told.of(id, changed) {
+            return Ok(Some(newest));
         }
         if told.asked.is_none_or(|asked| asked < wanted) {
             told.follow(client).await?;
+            if let Some(newest) = told.of(id, changed) {
+                return Ok(Some(newest));
+            }
         }
-        if let Some(newest) = told.newest.get(id) {
-            return Ok(Some(newest.clone()));
-        }
-        // Its newest event is older than where the chronicle begins.
+        // Its newest event is older than where the chronicle begins; or its date is older than that of another one that
+        // was committed before it, and so it was passed over.
         let events = client.events(&EventQuery::Newest(id.clone())).await?;
         told.take_in(&events);
         Ok(told.newest.get(id).cloned())
@@ -87,6 +87,11 @@ impl Chronicle {
 }
 
 impl Told {
+    /// What is known of a target that was seen in the state of `changed`, if that is at least as new.
+    fn of(&self, id: &TargetId, changed: Option<Timestamp>) -> Option<Newest> {
+        self.newest.get(id).filter(|known| changed.is_some_and(|changed| known.date >= changed)).cloned()
+    }
+
     /// Forgets what was told of another instance.
     fn belong_to(&mut self, instance: Option<&str>) {
         if self.instance.as_deref() != instance {

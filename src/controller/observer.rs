@@ -251,9 +251,16 @@ fn is_unsupported(target: &Target) -> bool {
     target.ready_reason() == Some(Reason::Unsupported) && !target.suspended()
 }
 
+/// Whether only the list can tell of news: all is well, or what may only be looked at differs.
+fn rests(target: &Target) -> bool {
+    let drifted = target.ready_reason() == Some(Reason::Drifted);
+    let told = target.status.as_ref().and_then(|status| status.observed_generation);
+    is_settled(target) || (drifted && told == target.metadata.generation)
+}
+
 /// Whether a settled object needs a look. Those that are not settled have back-offs of their own.
 fn differs(snapshot: &Snapshot, target: &Target) -> bool {
-    let Some(status) = target.status.as_ref().filter(|_| is_settled(target) && !target.suspended()) else {
+    let Some(status) = target.status.as_ref().filter(|_| rests(target) && !target.suspended()) else {
         return false;
     };
     let Some(id) = status.id.as_deref().and_then(|text| text.parse::<TargetId>().ok()) else { return false };

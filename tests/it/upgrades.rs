@@ -182,3 +182,27 @@ async fn an_unknown_version_is_tried() {
     assert_eq!(held(&world, &target).payload_type, PayloadType::JWT);
     world.finish().await;
 }
+
+/// A create whose answer never came, because the server was replaced before it: the next release is asked what became of
+/// it, by its events or, without the right to read them, by the name.
+#[tokio::test]
+async fn a_lost_answer_is_settled_by_the_next_release() {
+    let moves = [(Generation::V3Alpha, Generation::ResourcesV3Alpha), (Generation::V2Beta, Generation::V2)];
+    for ((from, to), events) in moves.into_iter().flat_map(|way| [(way, true), (way, false)]) {
+        let world = World::with(setup(Options::new(from), "auto").without_operator()).await;
+        if !events {
+            let denied = r#"{"code":7,"message":"AUTH-5mWD2","details":[{"id":"AUTH-5mWD2"}]}"#;
+            world.zitadel.fault(Op::Events, Effect::Status(403, Some(denied.into())), Times::Always);
+        }
+        world.start_operator(&[]).await;
+        world.zitadel.fault(Op::Create, Effect::HoldReply, Times::ONCE);
+        world.create("hook", webhook()).await;
+        world.until("the create is committed", || async { world.count(EventKind::Added) == 1 }).await;
+        world.zitadel.upgrade(to);
+        let target = world.ready("hook").await;
+        assert_eq!(held(&world, &target).name, "hook");
+        assert_eq!(target.status.unwrap().connection.unwrap().api, to.to_string());
+        assert_eq!(world.zitadel.events().len(), 1, "{}", world.zitadel.dump());
+        world.finish().await;
+    }
+}
