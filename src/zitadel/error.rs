@@ -183,8 +183,8 @@ impl Error {
                  {\"actions\":true}"
             }
             Reason::AuthenticationFailed => {
-                "ZITADEL refuses the credential: it is wrong, expired or revoked; replace the token, it is picked up \
-                 without a restart"
+                "ZITADEL refuses the credential: it is wrong, expired or revoked; replace the token, key or client \
+                 secret, it is picked up without a restart"
             }
             Reason::PermissionDenied => {
                 "the service account may not manage targets: give it the role IAM_OWNER in the instance"

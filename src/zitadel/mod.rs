@@ -14,6 +14,8 @@ pub mod events;
 pub mod generation;
 mod resources_v3alpha;
 pub mod transport;
+#[cfg(test)]
+mod transport_tests;
 mod v2;
 mod v2beta;
 mod v3alpha;

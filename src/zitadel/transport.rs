@@ -24,7 +24,7 @@ use super::error::{ApiError, UNKNOWN_INSTANCE, plain};
 use super::generation::Request;
 
 /// Largest answer that is read, in bytes. Lists and event pages need a larger one (1000 rows are about 350 KB).
-const BODY_CAP: usize = 1 << 20;
+pub(super) const BODY_CAP: usize = 1 << 20;
 const PAGE_CAP: usize = 16 << 20;
 /// Requests a second unless a connection says otherwise, and twice as many in a burst; ZITADEL Cloud bans an address for a
 /// minute above 50 a second.

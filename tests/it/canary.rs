@@ -2,9 +2,10 @@
 //! anywhere has a token, a key or a client secret in it.
 
 use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::events::v1::Event;
 use kube::Api;
-use kube::api::ListParams;
+use kube::api::{ListParams, PostParams};
 use serde_json::{Value, json};
 use zitadel_stand_in::{Effect, Generation, Op, Role, Times};
 
@@ -209,6 +210,52 @@ async fn a_client_secret_is_found_nowhere(#[values("basic", "post")] way: &str) 
         world.zitadel.revoke_tokens();
     };
     suffer(&world, "wrong secret", &mut round, spoil, |world| put(world, "client-secret", &secret)).await;
+    assert_silent(&world, &mut canaries).await;
+    world.finish().await;
+}
+
+/// Secrets that the operator reads by itself pass through the Kubernetes client, which has logs of its own.
+#[tokio::test]
+async fn a_secret_of_a_connection_is_found_nowhere() {
+    let (world, mut round) = world().await;
+    let mut canaries = Canaries::default();
+    let key = world.zitadel.machine_key();
+    canaries.add_key(&key);
+    canaries.add("the key file", &key[..96]);
+    let secrets: Api<Secret> = Api::namespaced(world.client.clone(), &world.namespace);
+    let secret = |text: &str| -> Secret {
+        let secret = json!({"metadata": {"name": "iam-admin"}, "stringData": {"iam-admin.json": text}});
+        serde_json::from_value(secret).unwrap()
+    };
+    secrets.create(&PostParams::default(), &secret(&key)).await.unwrap();
+    let connection = json!({
+        "apiVersion": "zitadel-actions.dev/v1alpha1",
+        "kind": "Connection",
+        "metadata": {"name": "main"},
+        "spec": {
+            "url": world.zitadel.url(),
+            "credentials": {"privateKeyJwt": {"secretRef": {"name": "iam-admin", "key": "iam-admin.json"}}},
+        },
+    });
+    let said = world.kubectl(&["apply", "-f", "-"], &connection.to_string()).await;
+    assert!(said.ok, "{}", said.err);
+    world.start_operator(&["--zitadel-allow-http"]).await;
+    let mut spec = webhook();
+    spec["connectionRef"] = json!({"kind": "Connection", "name": "main"});
+    world.create("hook", spec).await;
+    world.ready("hook").await;
+    assert!(world.zitadel.token_requests() > 0, "the connection is not used");
+    let bad = "canary: not a key file at all, {";
+    canaries.add("a garbled Secret", bad);
+    let user = world.zitadel.user_id();
+    let (off, on) = (user.clone(), user);
+    let deactivate = move |world: &World| world.zitadel.deactivate_user(&off);
+    suffer(&world, "deactivated", &mut round, deactivate, move |world| world.zitadel.reactivate_user(&on)).await;
+    secrets.replace("iam-admin", &PostParams::default(), &secret(bad)).await.unwrap();
+    world.zitadel.revoke_tokens();
+    world.reason("hook", "CredentialsUnavailable").await;
+    secrets.replace("iam-admin", &PostParams::default(), &secret(&key)).await.unwrap();
+    world.ready("hook").await;
     assert_silent(&world, &mut canaries).await;
     world.finish().await;
 }

@@ -11,7 +11,7 @@ pub(in crate::zitadel) struct Bearer(HeaderValue);
 
 impl Bearer {
     /// `None` for what cannot be a token (RFC 6750: visible ASCII without spaces).
-    pub(super) fn new(token: &SecretString) -> Option<Self> {
+    pub(in crate::zitadel) fn new(token: &SecretString) -> Option<Self> {
         let token = token.expose_secret();
         if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
             return None;
