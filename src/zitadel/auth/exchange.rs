@@ -29,6 +29,8 @@ const SCOPES: &str = "openid urn:zitadel:iam:org:project:id:zitadel:aud";
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 /// Life of a token whose answer names none; ZITADEL's always do.
 const SHORT_LIFE: Duration = Duration::from_mins(5);
+/// Longest life that is believed; more than a clock can count would be a way to end a pass.
+const LONG_LIFE: Duration = Duration::from_hours(24 * 365);
 
 /// What is exchanged.
 pub(super) enum Proof {
@@ -120,7 +122,7 @@ impl TokenEndpoint {
     /// The issuer, word for word.
     async fn issuer(&self) -> Result<String, NoToken> {
         let reply = self.observed(self.transport.get(CONFIGURATION)).await?;
-        let answer = reply.answer().map_err(NoToken::Failed)?;
+        let answer = reply.answer().map_err(|error| beside(error, CONFIGURATION))?;
         let read: Result<Configuration, _> = serde_json::from_value(answer.body);
         match read {
             Ok(read) if !read.issuer.is_empty() => Ok(read.issuer),
@@ -158,12 +160,13 @@ fn granted(reply: &Reply) -> Result<Granted, NoToken> {
         let token = answer.and_then(|answer| Some((Bearer::new(&answer.access_token)?, answer.expires_in)));
         let (bearer, life) = token.ok_or_else(|| NoToken::Failed(unreadable(status, "the answer holds no token")))?;
         // No token lives for no time at all: that would be an exchange for every call.
-        let life = life.map_or(SHORT_LIFE, |seconds| Duration::from_secs(seconds.max(1)));
+        let life = life.map_or(SHORT_LIFE, |seconds| Duration::from_secs(seconds.max(1)).min(LONG_LIFE));
         return Ok(Granted { bearer, life });
     }
     // Without the shape of an OAuth error it is the answer of something else, or of ZITADEL's routing.
     let Some(told) = oauth(reply).filter(|_| status != 429) else {
-        return Err(NoToken::Failed(reply.answer().err().unwrap_or_else(|| unreadable(status, "no OAuth error"))));
+        let error = reply.answer().err().unwrap_or_else(|| unreadable(status, "no OAuth error"));
+        return Err(beside(error, TOKEN));
     };
     Err(refused(status, &told))
 }
@@ -193,6 +196,49 @@ fn refused(status: u16, told: &OauthError) -> NoToken {
     NoToken::Refused { status, error: plain(&told.error), description: plain(&told.error_description) }
 }
 
+/// An answer that is not of the endpoint. A missing path says nothing about the Actions API, as it would elsewhere.
+fn beside(error: Error, path: &str) -> NoToken {
+    NoToken::Failed(match error {
+        Error::Api(error) if error.is_unknown_route() => {
+            unreadable(error.status, &format!("nothing serves {path} there: this is not ZITADEL, or a proxy hides it"))
+        }
+        other => other,
+    })
+}
+
 fn unreadable(status: u16, what: &str) -> Error {
     Error::Unreadable { status, what: what.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(status: u16, body: &str) -> Reply {
+        Reply { status: StatusCode::from_u16(status).unwrap(), bytes: body.as_bytes().to_vec() }
+    }
+
+    #[test]
+    fn a_client_id_may_hold_what_http_basic_separates_by() {
+        assert_eq!(encoded("a:b+c d%@"), "a%3Ab%2Bc+d%25%40");
+    }
+
+    #[test]
+    fn a_life_is_neither_none_nor_endless() {
+        let life = |text: &str| granted(&reply(200, text)).ok().map(|granted| granted.life.as_secs());
+        assert_eq!(life(r#"{"access_token":"x","expires_in":43199}"#), Some(43199));
+        assert_eq!(life(r#"{"access_token":"x","expires_in":0}"#), Some(1));
+        assert_eq!(life(r#"{"access_token":"x"}"#), Some(300));
+        assert_eq!(life(r#"{"access_token":"x","expires_in":18446744073709551615}"#), Some(LONG_LIFE.as_secs()));
+        for useless in [r#"{"access_token":"two words","expires_in":1}"#, r#"{"expires_in":1}"#, "{}", "x"] {
+            assert_eq!(life(useless), None, "{useless}");
+        }
+    }
+
+    #[test]
+    fn a_missing_endpoint_is_not_a_missing_api() {
+        let why = granted(&reply(404, r#"{"code":5,"message":"Not Found","details":[]}"#)).err().unwrap();
+        assert_eq!(why.reason(), crate::api::reason::Reason::ZitadelUnavailable);
+        assert!(why.to_string().contains("nothing serves /oauth/v2/token"), "{why}");
+    }
 }

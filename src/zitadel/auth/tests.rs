@@ -109,17 +109,6 @@ async fn one_exchange_serves_all_calls(
     assert_eq!(server.token_requests(), 1, "{}", server.dump());
 }
 
-/// A user name may hold what HTTP basic and forms give a meaning to.
-#[rstest]
-#[tokio::test]
-async fn odd_client_ids_arrive(#[values(Way::Basic, Way::Post)] way: Way) {
-    let Scene { server, client, id, .. } = scene_with(way, Options::new(Generation::V2), None).await;
-    put(&id, "a:b+c d%20@\u{e9}");
-    let error = client.connect().await.unwrap_err();
-    // Known to nobody, and well-formed: an id that was cut or garbled would be told apart only by the server's log.
-    assert_eq!(error, Error::NoToken(Box::new(NoToken::UnknownClient)), "{}", server.dump());
-}
-
 #[rstest]
 #[tokio::test]
 async fn a_token_is_renewed_before_its_end_and_serves_meanwhile(#[values(Way::Key, Way::Basic)] way: Way) {
