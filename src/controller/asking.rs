@@ -1,12 +1,17 @@
 //! The questions of a pass: what it asks of ZITADEL and of the cache, in the planner's terms.
 
 use jiff::Timestamp;
+use kube::ResourceExt;
 
+use super::cluster::WriteError;
+use super::holders::Place;
 use super::observer;
-use super::target::Pass;
+use super::target::{Pass, claim_of};
+use crate::api::claim::ClaimState;
 use crate::api::reason::Reason;
+use crate::api::target::Target;
 use crate::plan::facts::Newest;
-use crate::plan::{Answer, Candidate, Change, Connection};
+use crate::plan::{Answer, Candidate, Change, Connection, Other};
 use crate::zitadel::error::ApiError;
 use crate::zitadel::events::{EventQuery, surviving_creates};
 use crate::zitadel::{Added, Error, RemoteTarget, TargetId, TargetName, Version};
@@ -58,7 +63,6 @@ impl Pass<'_> {
         };
         let events = self.zitadel()?.events(&EventQuery::Since(since)).await?;
         let candidate = |added: Added| Candidate {
-            held_elsewhere: self.held_elsewhere(&added.id),
             id: added.id,
             name: name.to_string(),
             version: Version { sequence: Some(added.sequence), changed: Some(added.date) },
@@ -71,7 +75,6 @@ impl Pass<'_> {
     pub(super) async fn look_up(&self, name: &TargetName) -> Result<Option<Candidate>, Error> {
         let found = self.zitadel()?.find(name).await?;
         Ok(found.map(|remote| Candidate {
-            held_elsewhere: self.held_elsewhere(&remote.id),
             id: remote.id,
             name: remote.name,
             version: remote.version,
@@ -80,8 +83,13 @@ impl Pass<'_> {
         }))
     }
 
-    fn held_elsewhere(&self, id: &TargetId) -> bool {
-        self.context.held_elsewhere(id, &self.object)
+    /// The other Targets, for who holds and who may be making what was found.
+    pub(super) async fn others(&self) -> Result<Vec<Other>, WriteError> {
+        let all = self.context.current_targets().await?;
+        let others = all.iter().filter(|other| other.metadata.uid != self.object.metadata.uid);
+        let place = self.context.place(&self.object);
+        let concerned = others.filter(|other| Place::concerns(place.as_ref(), self.context.place(other).as_ref()));
+        Ok(concerned.map(|other| other_of(other, &self.object)).collect())
     }
 
     pub(super) async fn update(&self, id: &TargetId, change: &Change) -> Result<Version, Error> {
@@ -107,6 +115,17 @@ impl Pass<'_> {
             _ => None,
         })
     }
+}
+
+fn other_of(other: &Target, own: &Target) -> Other {
+    let held = other.status.as_ref().and_then(|status| status.id.as_deref());
+    let claim = match claim_of(other) {
+        ClaimState::Held(claim) if claim.is_open(held) => Some(claim),
+        _ => None,
+    };
+    // Who is older is the same for both, whoever asks.
+    let age = |target: &Target| (target.creation_timestamp(), target.uid());
+    Other { holds: held.and_then(|id| id.parse().ok()), claim, older: age(other) < age(own) }
 }
 
 /// Without our own user id no event can be told to be ours: the same as not being allowed to read events.

@@ -7,17 +7,21 @@
 use std::time::Duration;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{Patch, PatchParams};
+use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 use thiserror::Error;
 
+use super::Guarded;
 use crate::api::claim::Claim;
 use crate::api::target::{Target, TargetStatus};
 use crate::api::{CLAIM_ANNOTATION, FIELD_MANAGER, FINALIZER, GROUP, VERSION};
 
 /// kube repeats 429, 503 and 504 for minutes and has no read time-out of its own; a pass must not hang on it.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Objects per page of a list.
+const PAGE: u32 = 500;
 
 /// Why a write to the cluster failed.
 #[derive(Debug, Error)]
@@ -148,6 +152,24 @@ impl Cluster {
     pub async fn current(&self, object: &Target) -> Result<Target, WriteError> {
         let current = in_time(self.api(object).get(&object.name_any())).await?;
         if current.uid() == object.uid() { Ok(current) } else { Err(WriteError::Gone) }
+    }
+}
+
+/// Every object, as the API server has it at the moment of its first answer: without a resourceVersion it asks etcd
+/// (Kubernetes API concepts, "resource versions"), and a continued list keeps to the first page's moment.
+///
+/// # Errors
+/// See [`WriteError`]; a list that takes so long that its moment is compacted away is [`WriteError::Other`].
+pub async fn list(api: &Api<Guarded>) -> Result<Vec<Guarded>, WriteError> {
+    let mut params = ListParams::default().limit(PAGE);
+    let mut all = Vec::new();
+    loop {
+        let page = in_time(api.list(&params)).await?;
+        all.extend(page.items);
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params.continue_token = Some(token),
+            None => return Ok(all),
+        }
     }
 }
 

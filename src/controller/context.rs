@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use kube::runtime::events::{EventType, Recorder, Reporter};
 use kube::runtime::reflector::Store;
-use kube::{Client, ResourceExt};
+use kube::{Api, Client, ResourceExt};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::backoff::Backoff;
-use super::cluster::Cluster;
+use super::cluster::{self, Cluster, WriteError};
 use super::holders::{Holders, Place};
 use super::link::Key;
 use super::links::Links;
@@ -20,7 +20,7 @@ use super::{Guarded, has_finalizer};
 use crate::api::FIELD_MANAGER;
 use crate::api::target::Target;
 use crate::ops::Metrics;
-use crate::zitadel::{TargetId, Version};
+use crate::zitadel::Version;
 
 /// Longest wait at shutdown for creates whose answer is not committed yet.
 const LAST_COMMITS: Duration = Duration::from_secs(25);
@@ -37,6 +37,7 @@ pub struct Context {
     backoff: Backoff,
     resync: Duration,
     stores: OnceLock<Vec<Store<Guarded>>>,
+    watched: OnceLock<Vec<Api<Guarded>>>,
     filled: Semaphore,
     memory: Mutex<HashMap<String, Memory>>,
     creates: TaskTracker,
@@ -79,6 +80,7 @@ impl Context {
             backoff: Backoff::default(),
             resync,
             stores: OnceLock::new(),
+            watched: OnceLock::new(),
             filled: Semaphore::new(0),
             memory: Mutex::default(),
             creates: TaskTracker::new(),
@@ -118,9 +120,10 @@ impl Context {
         self.resync
     }
 
-    pub(super) fn set_stores(&self, stores: Vec<Store<Guarded>>) {
-        // Set once, by the one `run` of the process; a second set would be of the same stores.
+    pub(super) fn set_watches(&self, stores: Vec<Store<Guarded>>, watched: Vec<Api<Guarded>>) {
+        // Set once, by the one `run` of the process; a second set would be of the same.
         let _ = self.stores.set(stores);
+        let _ = self.watched.set(watched);
     }
 
     /// Notes that a watch has delivered its first list.
@@ -155,17 +158,17 @@ impl Context {
         Place::of(target, |key| self.links.link(key))
     }
 
-    /// Whether another Target's status holds this remote id.
-    pub(super) fn held_elsewhere(&self, id: &TargetId, own: &Target) -> bool {
-        let place = self.place(own);
-        let holds = |object: &Arc<Guarded>| {
-            let Ok(target) = &object.0 else { return false };
-            let held = target.status.as_ref().and_then(|status| status.id.as_deref());
-            held == Some(id.as_str())
-                && target.metadata.uid != own.metadata.uid
-                && Place::is_one(place.as_ref(), self.place(target).as_ref())
-        };
-        self.targets().iter().any(holds)
+    /// Every Target that this operator cares for, as the API server has it now: the cache may lag behind what another
+    /// replica, or another pass, has just written.
+    ///
+    /// # Errors
+    /// Of the first list that fails.
+    pub(super) async fn current_targets(&self) -> Result<Vec<Target>, WriteError> {
+        let mut all = Vec::new();
+        for api in self.watched.get().into_iter().flatten() {
+            all.extend(cluster::list(api).await?);
+        }
+        Ok(all.into_iter().filter_map(|object| object.0.ok()).collect())
     }
 
     /// The Target that holds this remote id with more right, or is about to take it over, if there is one.
@@ -191,6 +194,21 @@ impl Context {
         let Some(uid) = object.metadata.uid.clone() else { return };
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         memory.insert(uid, Memory { object: Arc::clone(object), rest, written });
+    }
+
+    /// Notes the newest state that the write side is known to have, as soon as it is known: the pass may end anyhow.
+    pub(super) fn note_written(&self, object: &Arc<Target>, written: Option<&Version>) {
+        if self.written(object).as_ref() == written {
+            return;
+        }
+        let Some(uid) = object.metadata.uid.clone() else { return };
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = memory.entry(uid).or_insert_with(|| Memory {
+            object: Arc::clone(object),
+            rest: Rest::Never,
+            written: None,
+        });
+        known.written = written.cloned();
     }
 
     /// What an earlier pass wrote to the object's target and could not read back yet.

@@ -91,6 +91,14 @@ impl Place {
         Some(Self { url: link.connector.client().url(), instance: link.connector.instance(), trust })
     }
 
+    /// Whether what another Target holds or claims at its place matters at ours. What a namespace's own connection says of
+    /// a server does not matter to an administrator's.
+    pub(super) fn concerns(own: Option<&Self>, other: Option<&Self>) -> bool {
+        let trust = |place: Option<&Self>| place.map(|place| place.trust);
+        let beneath = trust(own) == Some(Trust::Administrator) && trust(other) == Some(Trust::Namespace);
+        !beneath && Self::is_one(own, other)
+    }
+
     /// Whether both are one instance: the same URL, or the same instance on an administrator's word. An unknown place may
     /// be any.
     pub(super) fn is_one(one: Option<&Self>, other: Option<&Self>) -> bool {

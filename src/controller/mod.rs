@@ -56,13 +56,14 @@ pub async fn run(context: Arc<Context>, namespaces: &[String], stop: Cancellatio
     };
     let mut wakers = Vec::new();
     let mut controllers = Vec::new();
+    let watched = apis.clone();
     for api in apis {
         let (wake, woken) = futures::channel::mpsc::unbounded();
         let (reader, writer) = reflector::store();
         wakers.push(wake::Shard { store: reader.clone(), wake });
         controllers.push(one(api, writer, reader, woken, Arc::clone(&context), stop.clone()));
     }
-    context.set_stores(wakers.iter().map(|shard| shard.store.clone()).collect());
+    context.set_watches(wakers.iter().map(|shard| shard.store.clone()).collect(), watched);
     let shards = Arc::new(wakers);
     let link = context.links().default_link();
     let tended = wake::tend(Arc::clone(&context), Arc::clone(link), Arc::clone(&shards), stop.clone());

@@ -18,7 +18,7 @@ use super::create::{Create, End};
 use super::link::Link;
 use super::{Guarded, PASS_DEADLINE, has_finalizer, news};
 use crate::api::claim::{Claim, ClaimState};
-use crate::api::condition::{ConditionType, find};
+use crate::api::condition::{ConditionType, Health, find};
 use crate::api::reason::Reason;
 use crate::api::target::{Target, TargetStatus};
 use crate::api::{CLAIM_ANNOTATION, RECONCILE_ANNOTATION};
@@ -210,6 +210,7 @@ impl<'a> Pass<'a> {
             link.connector.doubt(error).await;
         }
         self.facts.learn(answer);
+        self.context.note_written(&self.object, self.facts.written());
     }
 
     /// The client of the object's own connection, and never another one.
@@ -239,6 +240,7 @@ impl<'a> Pass<'a> {
             }
             Step::Search { name, since } => Answer::Searched(self.search(&name, since).await),
             Step::LookUp(name) => Answer::LookedUp(self.look_up(&name).await),
+            Step::AskOthers => Answer::Others(self.others().await?),
             Step::Commit(candidate) => self.commit(candidate).await?,
             Step::Read(id) => Answer::Read(self.read(&id).await),
             Step::Survey => self.survey().await,
@@ -379,7 +381,7 @@ impl<'a> Pass<'a> {
         let delay = self.delay(verdict.retry);
         let rest = delay.map_or(Rest::UntilChange, |delay| Rest::Until(Instant::now() + delay));
         // An older view must not be taken for the current one by the next pass either.
-        let unread = self.facts.written().filter(|_| verdict.reason == Reason::Verifying).cloned();
+        let unread = self.facts.written().filter(|_| verdict.health != Health::Ready).cloned();
         self.context.remember(&self.object, rest, unread);
         Ok(delay.map_or_else(Action::await_change, Action::requeue))
     }
@@ -427,6 +429,6 @@ pub(super) fn is_settled(object: &Target) -> bool {
     ready.is_some_and(|ready| ready.status == "True" && ready.observed_generation == object.metadata.generation)
 }
 
-fn claim_of(object: &Target) -> ClaimState {
+pub(super) fn claim_of(object: &Target) -> ClaimState {
     ClaimState::parse(object.annotations().get(CLAIM_ANNOTATION).map(String::as_str))
 }

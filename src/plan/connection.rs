@@ -226,8 +226,12 @@ mod tests {
     }
 
     fn up() -> Look {
-        let identity =
-            Identity { api: Api::V2, instance: Some("i".into()), user: Some("u".into()), server_version: Some("v4.13.1".into()) };
+        let identity = Identity {
+            api: Api::V2,
+            instance: Some("i".into()),
+            user: Some("u".into()),
+            server_version: Some("v4.13.1".into()),
+        };
         Look::Up(identity)
     }
 

@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 
 use super::connection::Obstacle;
+use crate::api::claim::Claim;
 use crate::api::connection::ConnectionRef;
 use crate::zitadel::{
     Api, Change, Created, Error, PayloadType, RemoteTarget, Support, TargetConfig, TargetId, Version,
@@ -44,8 +45,17 @@ pub struct Candidate {
     pub created: Option<Timestamp>,
     /// Id of the instance, where known.
     pub owner: Option<String>,
-    /// Whether another Target's status holds the id.
-    pub held_elsewhere: bool,
+}
+
+/// Another Target, as the API server has it: what it holds, and what it may be making.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Other {
+    /// The remote id in its status.
+    pub holds: Option<TargetId>,
+    /// Its claim, if that is open.
+    pub claim: Option<Claim>,
+    /// Whether it is older than the object of the pass.
+    pub older: bool,
 }
 
 /// The newest event of a target.
@@ -76,6 +86,8 @@ pub enum Answer {
     Searched(Result<Vec<Candidate>, Error>),
     /// Of LookUp.
     LookedUp(Result<Option<Candidate>, Error>),
+    /// Of AskOthers.
+    Others(Vec<Other>),
     /// Of Commit.
     Committed(TargetId),
     /// Of Read.
@@ -109,6 +121,7 @@ impl Answer {
             Self::Deleted(result) => result.as_ref().err(),
             Self::Claimed
             | Self::Unconnected(_)
+            | Self::Others(_)
             | Self::Surveyed(_)
             | Self::Created(..)
             | Self::Committed(_)
@@ -128,6 +141,8 @@ pub struct Facts {
     pub(super) create_failed: Option<Error>,
     pub(super) searched: Option<Result<Vec<Candidate>, Error>>,
     pub(super) looked_up: Option<Result<Option<Candidate>, Error>>,
+    /// The other Targets, asked for after what was found: what they hold by then is known, what they make later is newer.
+    pub(super) others: Option<Vec<Other>>,
     pub(super) recovered: Option<TargetId>,
     pub(super) view: Option<Result<Option<RemoteTarget>, Error>>,
     pub(super) probed: Option<Result<Version, Error>>,
@@ -135,8 +150,10 @@ pub struct Facts {
     pub(super) surveyed: Option<Timestamp>,
     /// What this pass has written.
     pub(super) changes: Vec<Change>,
-    /// State after the newest write of this pass.
+    /// The newest state that the write side is known to have: after a write, or as a probe has shown it.
     pub(super) written: Option<Version>,
+    /// Whether this pass itself has had an answer of the write side about the target.
+    pub(super) proven: bool,
     pub(super) raised: bool,
     pub(super) update_failed: Option<Error>,
     pub(super) history: Option<Result<Option<Newest>, Error>>,
@@ -154,24 +171,33 @@ impl Facts {
             Answer::Claimed => {
                 self.claimed = true;
                 self.create_failed = None;
-                self.searched = None;
-                self.looked_up = None;
+                self.unsettle();
             }
             Answer::Created(config, created) => {
                 // What was learned of a former target says nothing of this one.
-                *self = Self { connection: self.connection.take(), created: true, ..Self::default() };
+                *self = Self { connection: self.connection.take(), created: true, proven: true, ..Self::default() };
                 self.view = is_proof(&config).then(|| Ok(Some(as_posted(&config, created))));
             }
             Answer::CreateFailed(error) => {
                 self.create_failed = Some(error);
-                self.searched = None;
-                self.looked_up = None;
+                self.unsettle();
             }
             Answer::Searched(found) => self.searched = Some(found),
             Answer::LookedUp(found) => self.looked_up = Some(found),
-            Answer::Committed(id) => self.recovered = Some(id),
+            Answer::Others(others) => self.others = Some(others),
+            Answer::Committed(id) => {
+                self.recovered = Some(id);
+                // It was the state of a former target.
+                self.written = None;
+            }
             Answer::Read(view) => self.view = Some(view),
-            Answer::Probed(result) => self.probed = Some(result),
+            Answer::Probed(result) => {
+                if let Ok(version) = &result {
+                    self.known_to_exist(version);
+                    self.proven = true;
+                }
+                self.probed = Some(result);
+            }
             Answer::Surveyed(newest) => self.surveyed = Some(newest.unwrap_or(Timestamp::MIN)),
             Answer::Updated(change, raise, result) => self.learn_update(change, raise, result),
             Answer::History(newest) => self.history = Some(newest),
@@ -198,7 +224,7 @@ impl Facts {
         self.view.as_ref()?.as_ref().ok()?.as_ref()?.version.changed
     }
 
-    /// State after the newest write, if this pass or the one before wrote.
+    /// The newest state that the write side is known to have, if this pass or the one before learned of one.
     #[must_use]
     pub const fn written(&self) -> Option<&Version> {
         self.written.as_ref()
@@ -211,10 +237,23 @@ impl Facts {
         self.probed = None;
     }
 
+    fn unsettle(&mut self) {
+        self.searched = None;
+        self.looked_up = None;
+        self.others = None;
+    }
+
+    fn known_to_exist(&mut self, version: &Version) {
+        if self.written.as_ref().is_none_or(|known| known.is_before(version)) {
+            self.written = Some(version.clone());
+        }
+    }
+
     fn learn_update(&mut self, change: Change, raise: bool, result: Result<Version, Error>) {
         match result {
             Ok(version) => {
                 self.written = Some(version);
+                self.proven = true;
                 self.changes.push(change);
                 self.raised = raise;
                 if !raise {

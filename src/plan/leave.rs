@@ -59,7 +59,7 @@ fn abandon(claim: &Claim, connection: &Connection, facts: &Facts, now: Timestamp
         Settlement::Do(step) => step,
         Settlement::Ours(candidate) => Step::Delete(candidate.id),
         Settlement::Nothing => Step::Release(Release::NothingRemote),
-        Settlement::Open(rest) => Step::Finish(outcome_unknown(rest).while_deleting()),
+        Settlement::Open(rest) | Settlement::Contested(rest) => Step::Finish(outcome_unknown(rest).while_deleting()),
         Settlement::Unknown(error) => Step::Finish(Verdict::failed(&error).while_deleting()),
     }
 }

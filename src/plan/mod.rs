@@ -29,7 +29,7 @@ use crate::zitadel::{TargetConfig, TargetId, TargetName};
 
 pub use crate::zitadel::Change;
 
-pub use facts::{Answer, Candidate, Connection, Facts};
+pub use facts::{Answer, Candidate, Connection, Facts, Other};
 
 /// The object, as the pass sees it: from the cache, or as the API server returned it after our own write.
 #[derive(Debug, Clone, Copy)]
@@ -123,6 +123,8 @@ pub enum Step {
     },
     /// Ask the read side for a name.
     LookUp(TargetName),
+    /// Ask the API server, not the cache, for every other Target: what was found may be theirs.
+    AskOthers,
     /// Record a recovered id in status.
     Commit(Candidate),
     /// Read the target.

@@ -3,12 +3,16 @@
 //! The event store is asked where the credential may read it: strongly consistent, it knows an acknowledged create
 //! at once. Elsewhere the read side is asked, and given time. Nothing is concluded from absence before the request
 //! itself must be dead.
+//!
+//! What is found may have been made for another Target that asks for the same name, at the same time or with another
+//! case: neither its event nor its look tells for whom. So the API server is asked what the others hold and claim
+//! (see [`custody`]), before anything found is taken for ours.
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::facts::{Candidate, Connection, Facts};
+use super::facts::{Candidate, Connection, Facts, Other};
 use super::{Step, Verdict};
 use crate::api::claim::Claim;
 use crate::api::reason::Reason;
@@ -32,6 +36,8 @@ pub enum Settlement {
     Nothing,
     /// It may still be: ask again after this time.
     Open(Duration),
+    /// Something was carried out, and it may be another Target's: ask again after this time.
+    Contested(Duration),
     /// It cannot be told now.
     Unknown(Error),
 }
@@ -39,36 +45,93 @@ pub enum Settlement {
 /// Settles `claim` as far as `facts` allow. `now` is in the server's clock.
 #[must_use]
 pub fn settle(claim: &Claim, name: &TargetName, connection: &Connection, facts: &Facts, now: Timestamp) -> Settlement {
-    // The database's own clock, where it was known, excludes exactly what was there before. Else two clocks have to be
-    // compared, with room for their difference.
-    let since = claim.after.unwrap_or_else(|| claim.since.checked_sub(CLOCK_MARGIN).unwrap_or(claim.since));
     match &facts.searched {
-        None => Settlement::Do(Step::Search { name: name.clone(), since }),
-        Some(Ok(found)) => match found.iter().find(|candidate| !candidate.held_elsewhere) {
-            Some(candidate) => Settlement::Ours(candidate.clone()),
-            None => absent(claim, request_dead_after(connection), now),
-        },
-        Some(Err(error)) if cannot_read_events(error) => by_name(claim, name, since, connection, facts, now),
+        None => Settlement::Do(Step::Search { name: name.clone(), since: beginning(claim) }),
+        Some(Ok(found)) => choose(found, name, connection, facts, now)
+            .unwrap_or_else(|| absent(claim, request_dead_after(connection), now)),
+        Some(Err(error)) if cannot_read_events(error) => by_name(claim, name, connection, facts, now),
         Some(Err(error)) => Settlement::Unknown(error.clone()),
     }
 }
 
+/// Nothing that is not newer was made under this claim. The database's own clock, where it was known, excludes exactly
+/// what was there before; else two clocks have to be compared, with room for their difference.
+fn beginning(claim: &Claim) -> Timestamp {
+    claim.after.unwrap_or_else(|| claim.since.checked_sub(CLOCK_MARGIN).unwrap_or(claim.since))
+}
+
 /// The way without the event store. A look-up finds whatever has the name, so its date must speak for it.
-fn by_name(
-    claim: &Claim,
+fn by_name(claim: &Claim, name: &TargetName, connection: &Connection, facts: &Facts, now: Timestamp) -> Settlement {
+    let found = match &facts.looked_up {
+        None => return Settlement::Do(Step::LookUp(name.clone())),
+        Some(Ok(found)) => found.as_slice(),
+        Some(Err(error)) => return Settlement::Unknown(error.clone()),
+    };
+    let fresh = found.iter().filter(|candidate| created(candidate).is_some_and(|date| date > beginning(claim)));
+    choose(fresh, name, connection, facts, now)
+        // The latest moment at which it is carried out, and then the longest time until that is shown.
+        .unwrap_or_else(|| absent(claim, request_dead_after(connection) + PROJECTION_LAG, now))
+}
+
+/// Whose a find is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Custody {
+    /// Nobody else's.
+    Ours,
+    /// Another Target's, or it will be.
+    Theirs,
+    /// Perhaps another Target's, which learns of it within this time or never.
+    Either(Duration),
+}
+
+/// What is ours of what was found. `None`: nothing is.
+fn choose<'a>(
+    found: impl IntoIterator<Item = &'a Candidate>,
     name: &TargetName,
-    since: Timestamp,
     connection: &Connection,
     facts: &Facts,
     now: Timestamp,
-) -> Settlement {
-    match &facts.looked_up {
-        None => Settlement::Do(Step::LookUp(name.clone())),
-        Some(Ok(Some(found))) if !found.held_elsewhere && created_after(found, since) => {
-            Settlement::Ours(found.clone())
+) -> Option<Settlement> {
+    let mut found = found.into_iter().peekable();
+    found.peek()?;
+    let Some(others) = &facts.others else { return Some(Settlement::Do(Step::AskOthers)) };
+    let mut contested = None;
+    for candidate in found {
+        match custody(candidate, name, others, connection, now) {
+            Custody::Ours => return Some(Settlement::Ours(candidate.clone())),
+            Custody::Either(rest) => contested = Some(Settlement::Contested(rest)),
+            Custody::Theirs => {}
         }
-        Some(Ok(_)) => absent(claim, PROJECTION_LAG.max(request_dead_after(connection)), now),
-        Some(Err(error)) => Settlement::Unknown(error.clone()),
+    }
+    contested
+}
+
+/// Tells whose a find is. Two Targets with open claims on its name may both have made it, and its maker may still be
+/// waiting for its answer. The younger of the two leaves it alone: the older one looks for it as well. The older one
+/// gives the younger the time in which that answer can come, and takes what nobody has recorded by then.
+fn custody(
+    candidate: &Candidate,
+    name: &TargetName,
+    others: &[Other],
+    connection: &Connection,
+    now: Timestamp,
+) -> Custody {
+    if others.iter().any(|other| other.holds.as_ref() == Some(&candidate.id)) {
+        return Custody::Theirs;
+    }
+    let may_have_made = |claim: &Claim| {
+        let here = claim.instance.is_none() || connection.instance.is_none() || claim.instance == connection.instance;
+        here && name.same_as(&claim.name) && created(candidate).is_none_or(|date| date > beginning(claim))
+    };
+    let rivals = others.iter().filter_map(|other| Some((other.older, other.claim.as_ref()?)));
+    let rivals: Vec<_> = rivals.filter(|(_, claim)| may_have_made(claim)).collect();
+    if rivals.iter().any(|(older, _)| *older) {
+        return Custody::Theirs;
+    }
+    let rests = rivals.iter().map(|(_, claim)| remaining(claim, request_dead_after(connection), now));
+    match rests.max() {
+        Some(rest) if !rest.is_zero() => Custody::Either(rest),
+        _ => Custody::Ours,
     }
 }
 
@@ -79,20 +142,21 @@ fn request_dead_after(connection: &Connection) -> Duration {
 }
 
 fn absent(claim: &Claim, settled_after: Duration, now: Timestamp) -> Settlement {
-    let age = now.duration_since(claim.time);
-    // A clock that ran backwards makes the age negative: then the whole time is waited for.
-    let age = Duration::try_from(age).unwrap_or(Duration::ZERO);
-    match settled_after.checked_sub(age) {
-        Some(rest) if !rest.is_zero() => Settlement::Open(rest),
-        _ => Settlement::Nothing,
-    }
+    let rest = remaining(claim, settled_after, now);
+    if rest.is_zero() { Settlement::Nothing } else { Settlement::Open(rest) }
+}
+
+/// What is left of this time since the newest create under the claim. A clock that ran backwards makes the claim's age
+/// negative: then all of it is.
+fn remaining(claim: &Claim, whole: Duration, now: Timestamp) -> Duration {
+    let age = Duration::try_from(now.duration_since(claim.time)).unwrap_or(Duration::ZERO);
+    whole.saturating_sub(age)
 }
 
 /// Where no creation date is shown (v3alpha), only a target that was never changed tells its own: its change date.
-fn created_after(candidate: &Candidate, since: Timestamp) -> bool {
+fn created(candidate: &Candidate) -> Option<Timestamp> {
     let first = candidate.version.sequence == Some(1);
-    let date = candidate.created.or(candidate.version.changed.filter(|_| first));
-    date.is_some_and(|date| date > since)
+    candidate.created.or(candidate.version.changed.filter(|_| first))
 }
 
 fn cannot_read_events(error: &Error) -> bool {

@@ -178,7 +178,7 @@ fn fulfil(
             replaces: object.id().map(|id| id.to_string()),
             repairs: claim.repairs,
         }),
-        Settlement::Open(rest) => Step::Finish(outcome_unknown(rest)),
+        Settlement::Open(rest) | Settlement::Contested(rest) => Step::Finish(outcome_unknown(rest)),
         Settlement::Unknown(error) => Step::Finish(Verdict::failed(&error)),
     }
 }
@@ -210,6 +210,7 @@ fn keep(
         Some(Ok(None)) => missing(object, id, wanted, connection, facts, now),
         Some(Ok(Some(remote))) if remote.version.is_before(&known_version(object, facts)) => lagging(object, facts),
         Some(Ok(Some(remote))) => match next_edit(wanted, remote, facts.raised) {
+            None if is_unproven(object, facts) => prove(object, id, wanted, connection, facts, now),
             None => in_sync(object, remote, wanted, connection, facts),
             Some(edit) if object.observed_only() => {
                 let known = RemoteFacts::of(remote, connection);
@@ -230,6 +231,30 @@ fn known_version(object: &Object<'_>, facts: &Facts) -> Version {
         sequence: object.status.sequence.as_deref().and_then(|text| text.parse().ok()),
         changed: object.status.change_date.as_deref().and_then(|text| text.parse().ok()),
     })
+}
+
+/// Whether a view that equals a new spec may be older than what an earlier life of ours wrote for the spec before: nothing
+/// that is known now excludes it. So the write side is asked once per generation that changes nothing in ZITADEL.
+fn is_unproven(object: &Object<'_>, facts: &Facts) -> bool {
+    let first_look = object.status.observed_generation != Some(object.generation);
+    first_look && !facts.proven && !object.observed_only()
+}
+
+fn prove(
+    object: &Object<'_>,
+    id: &TargetId,
+    wanted: &TargetConfig,
+    connection: &Connection,
+    facts: &Facts,
+    now: Timestamp,
+) -> Step {
+    match &facts.probed {
+        Some(Err(error)) if error.class() == Class::TargetGone => {
+            begin(object, Some(id), wanted, connection, facts, now)
+        }
+        Some(Err(error)) => Step::Finish(Verdict::failed(error)),
+        None | Some(Ok(_)) => Step::Probe(id.clone()),
+    }
 }
 
 /// The read side shows an older state than the one we wrote.

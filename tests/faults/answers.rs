@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use devkit::proxy::{Act, Canned, Rule, TcpMode, TcpProxy};
+use libtest_mimic::{Failed, Trial};
 use serde_json::json;
 use zitadel_actions_operator::api::target::Target;
 use zitadel_stand_in::{Effect, Generation, Op, Times};
@@ -10,7 +11,7 @@ use zitadel_stand_in::{Effect, Generation, Op, Times};
 use crate::arena::Arena;
 use crate::judge::{deeds, judge, posts, settled};
 use crate::path::{Path, Watching};
-use crate::report::Suite;
+use crate::report::{Suite, trial};
 use crate::world::webhook;
 
 /// How the answer to a call that was carried out can be lost: (label, what the proxy does).
@@ -48,20 +49,19 @@ async fn lose(path: Path, op: Op, act: Act, generation: Generation) {
     arena.close().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn faults_lost_answers() {
+async fn lost_answers() -> Result<(), Failed> {
+    let mut suite = Suite::new("F2");
     for (path, op) in [(Path::Create, Op::Create), (Path::Update, Op::Update), (Path::Delete, Op::Delete)] {
-        let mut suite = Suite::new(format!("F2 answer lost after commit: {op:?}"));
         for (label, act) in losses() {
+            suite.line(format!("F2 {op:?} carried out, answer lost: {label}"));
             suite.each(label, |generation| lose(path, op, act.clone(), generation));
         }
-        suite.finish().await;
     }
+    suite.finish().await
 }
 
 /// A gateway that repeats a create on its own: the second is refused because of the first.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn faults_repeated_by_a_gateway() {
+async fn repeated_by_a_gateway() -> Result<(), Failed> {
     let mut suite = Suite::new("F2 request repeated by a gateway");
     for (path, op) in [(Path::Create, Op::Create), (Path::Update, Op::Update), (Path::Delete, Op::Delete)] {
         suite.each(&format!("{op:?}"), move |generation| async move {
@@ -75,12 +75,11 @@ async fn faults_repeated_by_a_gateway() {
             arena.close().await;
         });
     }
-    suite.finish().await;
+    suite.finish().await
 }
 
 /// The create is carried out after the operator has given it up: within the time in which that can happen, and later.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn faults_late_commits() {
+async fn late_commits() -> Result<(), Failed> {
     let mut suite = Suite::new("F3 create carried out late");
     for delay in [1, 3, 8, 14, 20] {
         suite.each(&format!("after {delay} s"), move |generation| async move {
@@ -97,7 +96,7 @@ async fn faults_late_commits() {
             arena.close().await;
         });
     }
-    suite.finish().await;
+    suite.finish().await
 }
 
 /// Seconds from the first create call to the newest call.
@@ -108,8 +107,7 @@ fn since_create(arena: &Arena) -> u64 {
 }
 
 /// An update that arrives when a newer one has been made: it is corrected like any other drift.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn faults_late_updates() {
+async fn late_updates() -> Result<(), Failed> {
     let mut suite = Suite::new("F3 update carried out after a newer one");
     suite.each("update", |generation| async move {
         let arena = Path::Update.prepare(generation, Watching::Awake).await;
@@ -124,7 +122,7 @@ async fn faults_late_updates() {
         judge(&arena, 1).await;
         arena.close().await;
     });
-    suite.finish().await;
+    suite.finish().await
 }
 
 /// What ZITADEL, or something before it, can answer to everything.
@@ -139,6 +137,7 @@ fn spoilt() -> Vec<(&'static str, Act)> {
         ("503", answer(503, "text/plain", "")),
         ("504", answer(504, "text/plain", "upstream request timeout")),
         ("429 with Retry-After", Act::Answer(limited)),
+        ("429 without Retry-After", answer(429, "text/plain", "slow down")),
         ("200 with a page", answer(200, "text/html", "<html>Sign in</html>")),
         ("404 with a page", answer(404, "text/html", "<html>Not Found</html>")),
         ("200 with rubbish", answer(200, json, "{\"targets\":[{\"id\":")),
@@ -179,7 +178,7 @@ fn reason(object: &Target) -> Option<String> {
     crate::world::condition(object, "Ready").map(|(_, reason, _)| reason)
 }
 
-async fn not_ready(arena: &Arena) {
+pub async fn not_ready(arena: &Arena) {
     let said = |object: &_| {
         let ready = crate::world::condition(object, "Ready");
         crate::world::current(object) && ready.is_some_and(|(status, _, _)| status == "False")
@@ -187,19 +186,18 @@ async fn not_ready(arena: &Arena) {
     arena.until_target("hook", "told of the trouble", said).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn faults_spoilt_answers() {
-    let mut suite = Suite::new("F13 every answer is spoilt: create, update, delete");
+async fn spoilt_answers() -> Result<(), Failed> {
+    let mut suite = Suite::new("F13");
     for (label, act) in spoilt() {
+        suite.line(format!("F13 every answer spoilt during create, update, delete: {label}"));
         suite.each(label, |generation| spoil(act.clone(), generation));
     }
-    suite.finish().await;
+    suite.finish().await
 }
 
 /// Below HTTP: resets within an answer, connections on which nothing moves, bytes that trickle.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn faults_broken_connections() {
-    let mut suite = Suite::new("F13 reset, half-open and slow connections to ZITADEL");
+async fn broken_connections() -> Result<(), Failed> {
+    let mut suite = Suite::new("F13");
     let modes = [
         TcpMode::ResetAfter(1),
         TcpMode::ResetAfter(60),
@@ -208,12 +206,13 @@ async fn faults_broken_connections() {
         TcpMode::Trickle(Duration::from_millis(50)),
     ];
     for mode in modes {
+        suite.line(format!("F13 connections to ZITADEL: {mode:?}"));
         suite.each(&format!("{mode:?}"), move |generation| async move {
             let arena = Arena::new(generation).await;
             let address = arena.zitadel.url().trim_start_matches("http://").parse().unwrap();
             let wire = TcpProxy::start(address).unwrap();
             let url = format!("--zitadel-url={}", wire.url());
-            arena.start_operator(&[&url, "--zitadel-timeout=1"]).await;
+            arena.start_with(&[&url, "--zitadel-timeout=1"]).await;
             wire.set(mode);
             arena.create("hook", webhook()).await;
             not_ready(&arena).await;
@@ -228,5 +227,16 @@ async fn faults_broken_connections() {
             arena.close().await;
         });
     }
-    suite.finish().await;
+    suite.finish().await
+}
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial("faults_late_commits", late_commits),
+        trial("faults_lost_answers", lost_answers),
+        trial("faults_repeated_by_a_gateway", repeated_by_a_gateway),
+        trial("faults_late_updates", late_updates),
+        trial("faults_spoilt_answers", spoilt_answers),
+        trial("faults_broken_connections", broken_connections),
+    ]
 }

@@ -2,11 +2,12 @@
 
 use std::fmt::Debug;
 use std::ops::Deref;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
-use devkit::proxy::{Call, Entry, HttpProxy, KubeCall};
+use devkit::proxy::{Call, Entry, FINALIZER, HttpProxy, KubeCall};
 use futures::StreamExt;
+use kube::ResourceExt;
 use kube::api::ListParams;
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::{WatchStreamExt, watcher};
@@ -26,6 +27,7 @@ pub struct Arena {
     pub remote: Arc<HttpProxy<Op>>,
     started: AtomicBool,
     seen: Store<Target>,
+    vanished: Arc<Mutex<Vec<Target>>>,
     watching: JoinHandle<()>,
     _tale: Tale,
 }
@@ -39,7 +41,7 @@ impl Deref for Arena {
 }
 
 impl Arena {
-    /// Without an operator. Calls to ZITADEL are given up after a second.
+    /// Without an operator. Calls to ZITADEL are given up after two seconds.
     pub async fn new(generation: Generation) -> Self {
         Self::with(Setup::new(generation)).await
     }
@@ -50,15 +52,24 @@ impl Arena {
         let kube = Arc::new(HttpProxy::before_kubernetes(&admin).expect("the proxy starts"));
         let mut setup = setup.without_operator();
         // First, because the last value counts.
-        setup.flags.insert(0, "--zitadel-timeout=1".to_owned());
+        setup.flags.insert(0, "--zitadel-timeout=2".to_owned());
         setup.kubeconfig = Some(kube.kubeconfig());
         let world = World::with(setup).await;
         let remote = Arc::new(HttpProxy::before_zitadel(&world.zitadel.url()).expect("the proxy starts"));
         let (seen, writer) = reflector::store();
         let stream = watcher(world.targets(), watcher::Config::default()).default_backoff().reflect(writer);
-        let watching = tokio::spawn(stream.for_each(|_| std::future::ready(())));
+        let vanished = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&vanished);
+        let watching = tokio::spawn(stream.for_each(move |event| {
+            if let Ok(watcher::Event::Delete(object)) = event
+                && object.finalizers().iter().any(|name| name == FINALIZER)
+            {
+                noted.lock().unwrap().push(object);
+            }
+            std::future::ready(())
+        }));
         let tale = Tale { kube: Arc::clone(&kube), remote: Arc::clone(&remote) };
-        Self { world, kube, remote, started: AtomicBool::new(false), seen, watching, _tale: tale }
+        Self { world, kube, remote, started: AtomicBool::new(false), seen, vanished, watching, _tale: tale }
     }
 
     /// With a running operator.
@@ -68,18 +79,33 @@ impl Arena {
         arena
     }
 
-    /// Starts an operator behind the proxies and waits until it is ready.
+    /// Starts an operator behind the proxies and waits until it is ready and watches.
     pub async fn start(&self) -> String {
-        let operator = self.spawn();
+        self.start_with(&[]).await
+    }
+
+    /// The same with further flags, or other values for the usual ones.
+    pub async fn start_with(&self, flags: &[&str]) -> String {
+        let watches = self.kube.count(KubeCall::Watch);
+        let operator = self.spawn_with(flags);
         // Its word for it, not /readyz: many worlds wait, and this costs least.
-        self.until("the operator is ready", || async { log(&operator).contains("ready: the cache") }).await;
+        let ready =
+            || async { log(&operator).contains("ready: the cache") && self.kube.count(KubeCall::Watch) > watches };
+        self.until("the operator is ready", ready).await;
         operator
     }
 
     /// Starts an operator behind the proxies.
     pub fn spawn(&self) -> String {
+        self.spawn_with(&[])
+    }
+
+    fn spawn_with(&self, flags: &[&str]) -> String {
         self.started.store(true, Ordering::SeqCst);
-        self.world.spawn_operator(&[&format!("--zitadel-url={}", self.remote.url())]).0
+        let url = format!("--zitadel-url={}", self.remote.url());
+        // Any free port: of hundreds that are chosen beforehand, one is taken when its turn comes.
+        let usual = [url.as_str(), "--http-addr=127.0.0.1:0"];
+        self.world.spawn_operator(&[&usual, flags].concat()).0
     }
 
     /// Whether no operator runs: none was started yet, or the newest is dead.
@@ -101,6 +127,12 @@ impl Arena {
         }
         // While the API server is in trouble nothing is known: the caller asks again.
         self.targets().list(&ListParams::default()).await.is_ok_and(|list| condition(&list.items))
+    }
+
+    /// Objects that were removed although their last state had our finalizer: kube-apiserver decides on a DELETE before
+    /// it carries it out, and a finalizer that is accepted in between is lost (kubernetes/kubernetes#77988).
+    pub fn vanished(&self) -> Vec<Target> {
+        self.vanished.lock().unwrap().clone()
     }
 
     /// The end of a run: the status contract held, nothing panicked, no token was logged.

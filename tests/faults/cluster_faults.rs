@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use devkit::proxy::{Act, Canned, Entry, Fate, KubeCall, Rule, RuleHandle};
 use kube::api::{Patch, PatchParams};
+use libtest_mimic::{Failed, Trial};
 use serde_json::json;
 use zitadel_stand_in::{Effect, EventKind, Generation, Op, Times};
 
 use crate::arena::Arena;
-use crate::cluster::plane;
 use crate::judge::{deeds, judge, posts, settled};
 use crate::path::{Path, Watching};
-use crate::report::Suite;
-use crate::world::{log, webhook};
+use crate::report::{Suite, trial};
+use crate::world::{Setup, log, webhook};
 
 /// The writes of each path, and the calls around them.
 const MEETINGS: [(Path, KubeCall); 8] = [
@@ -45,23 +45,23 @@ async fn refuse(path: Path, call: KubeCall, act: Act, generation: Generation) {
     arena.close().await;
 }
 
-async fn refusals(fault: &str, refusals: &[(&str, Act)]) {
+async fn refusals(fault: &str, refusals: &[(&str, Act)]) -> Result<(), Failed> {
     let mut suite = Suite::new(fault);
     for (path, call) in MEETINGS {
         for (label, act) in refusals {
+            suite.line(format!("{fault}: {label}"));
             suite.alternate(&format!("{path:?} {call:?} {label}"), |generation| {
                 refuse(path, call, act.clone(), generation)
             });
         }
     }
-    suite.finish().await;
+    suite.finish().await
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn faults_api_server_trouble() {
+async fn api_server_trouble() -> Result<(), Failed> {
     let busy = Canned::kubernetes(429, "TooManyRequests").header("retry-after", "1");
     refusals(
-        "F5 API server: 500, 503, 429, closed, error after the write",
+        "F5 API server answers a write with",
         &[
             ("500", Act::Answer(Canned::kubernetes(500, "InternalError"))),
             ("503", Act::Answer(Canned::kubernetes(503, "ServiceUnavailable"))),
@@ -72,14 +72,13 @@ async fn faults_api_server_trouble() {
             ("cut after", Act::CutAfter),
         ],
     )
-    .await;
+    .await
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn faults_conflicts() {
+async fn conflicts() -> Result<(), Failed> {
     let conflict = Canned::kubernetes(409, "Conflict");
     refusals("F9 409 Conflict", &[("before", Act::Answer(conflict.clone())), ("after", Act::AnswerAfter(conflict))])
-        .await;
+        .await
 }
 
 /// How often somebody else writes, as fast as the API server takes it.
@@ -96,8 +95,7 @@ async fn scribble(arena: &Arena) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn faults_other_writers() {
+async fn other_writers() -> Result<(), Failed> {
     let mut suite = Suite::new("F9 other writers at once: labels, annotations, finalizers");
     for path in [Path::Create, Path::Update, Path::Lower, Path::Delete, Path::Recreate] {
         suite.each(&format!("scribbling during {path:?}"), move |generation| async move {
@@ -130,34 +128,11 @@ async fn faults_other_writers() {
         arena.gone("hook").await;
         arena.close().await;
     });
-    suite.finish().await;
-}
-
-/// The API server itself ends and comes back while something is under way.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn faults_api_server_restart() {
-    let mut suite = Suite::alone("F5 API server restarted while a call is in flight");
-    for (path, op) in [(Path::Create, Op::Create), (Path::Update, Op::Update), (Path::Delete, Op::Delete)] {
-        suite.each(&format!("{op:?}"), move |generation| async move {
-            let arena = path.prepare(generation, Watching::Awake).await;
-            let held = arena.remote.rule(Rule::next(op, Act::HoldAnswer));
-            path.act(&arena).await;
-            held.reached().await;
-            tokio::task::spawn_blocking(|| plane().stop_apiserver()).await.unwrap().unwrap();
-            held.release();
-            tokio::task::spawn_blocking(|| plane().start_apiserver()).await.unwrap().unwrap();
-            arena.until("the path is done", || path.done(&arena)).await;
-            judge(&arena, path.creates()).await;
-            assert_eq!(posts(&arena), path.creates(), "{}", arena.explain().await);
-            arena.close().await;
-        });
-    }
-    suite.finish().await;
+    suite.finish().await
 }
 
 /// Connections to the API server stay open and nothing moves on them, for longer than any write may take.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn faults_api_server_silent() {
+async fn api_server_silent() -> Result<(), Failed> {
     let mut suite = Suite::new("F6 half-open connections to the API server");
     for (path, call) in [
         (Path::Create, KubeCall::Claim),
@@ -181,13 +156,12 @@ async fn faults_api_server_silent() {
             arena.close().await;
         });
     }
-    suite.finish().await;
+    suite.finish().await
 }
 
 /// Watches end in every way; nothing is written for objects that did not change, and later edits are seen.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn faults_watches() {
-    let mut suite = Suite::new("F8 watch closed, expired, refused");
+async fn watches() -> Result<(), Failed> {
+    let mut suite = Suite::new("F8");
     let gone = Canned::kubernetes(410, "Expired");
     let acts = [
         ("closed", None),
@@ -198,12 +172,80 @@ async fn faults_watches() {
         ("garbage", Some((KubeCall::Watch, Act::Answer(Canned::new(200, "application/json", "{\"type\":"))))),
     ];
     for (label, act) in acts {
+        suite.line(format!("F8 watch interrupted: {label}"));
         suite.each(label, move |generation| {
             let act = act.clone();
             async move { interrupt(generation, act).await }
         });
     }
-    suite.finish().await;
+    for (label, act) in [("every event twice", Act::Double), ("events of different objects change places", Act::Swap)] {
+        suite.line(format!("F8 watch: {label}"));
+        suite.each(label, move |generation| distort(act.clone(), generation));
+    }
+    suite.line("F8 watch: nothing but a bookmark");
+    suite.each("bookmarks", only_bookmarks);
+    suite.finish().await
+}
+
+/// Every watch of the operator is distorted while three objects are made, changed and deleted.
+async fn distort(act: Act, generation: Generation) {
+    let arena = Arena::new(generation).await;
+    arena.kube.rule(Rule::every(KubeCall::Watch, act));
+    arena.start().await;
+    for name in ["a", "b", "c"] {
+        arena.create(name, webhook()).await;
+    }
+    judge(&arena, 3).await;
+    for name in ["a", "b", "c"] {
+        arena.edit(name, json!({"timeout": "3s"})).await;
+    }
+    judge(&arena, 3).await;
+    assert_eq!(arena.calls(Op::Update), 3, "{}", arena.explain().await);
+    arena.delete("a").await;
+    arena.delete("b").await;
+    arena.until("two are gone", || arena.holds(|objects| objects.len() == 1)).await;
+    judge(&arena, 3).await;
+    assert_eq!(posts(&arena), 3, "{}", arena.explain().await);
+    arena.close().await;
+}
+
+/// Watches that tell a resourceVersion and end, over and over, and then a real one.
+async fn only_bookmarks(generation: Generation) {
+    let arena = Path::Update.prepare(generation, Watching::Awake).await;
+    let version = arena.get("hook").await.metadata.resource_version;
+    let bookmark = json!({"type": "BOOKMARK", "object": {"apiVersion": "zitadel-actions.dev/v1alpha1", "kind": "Target",
+        "metadata": {"resourceVersion": version, "creationTimestamp": null}, "spec": {"timeout": "", "endpoint": ""}}});
+    let answer = Canned::new(200, "application/json", &format!("{bookmark}\n"));
+    let rule = arena.kube.rule(Rule::every(KubeCall::Watch, Act::Answer(answer)));
+    let (before, objects) = (deeds(&arena), arena.objects().await);
+    arena.kube.cut_connections();
+    arena.until("several watches brought a bookmark", || async { rule.acted() > 2 }).await;
+    assert_eq!((deeds(&arena), arena.objects().await), (before, objects), "a bookmark made the operator write");
+    arena.edit("hook", json!({"timeout": "3s"})).await;
+    rule.clear();
+    judge(&arena, 1).await;
+    arena.close().await;
+}
+
+/// An etcd that takes two seconds for each write, as the operator sees it.
+async fn slow_writes() -> Result<(), Failed> {
+    let mut suite = Suite::new("F5 every write to the API server takes 2 s");
+    for path in [Path::Create, Path::Update, Path::Delete, Path::Recreate] {
+        suite.each(&format!("{path:?}"), move |generation| async move {
+            // A create is sent within the time-out of its claim or not at all: a shorter one would never send it.
+            let setup = Setup::new(generation).flag("--zitadel-timeout", "5");
+            let arena = path.prepare_in(setup, Watching::Awake, 0).await;
+            for call in [KubeCall::Claim, KubeCall::Status, KubeCall::Release, KubeCall::Hold, KubeCall::Event] {
+                arena.kube.rule(Rule::every(call, Act::Delay(Duration::from_secs(2))));
+            }
+            path.act(&arena).await;
+            arena.until("the path is done", || path.done(&arena)).await;
+            judge(&arena, path.creates()).await;
+            assert_eq!(posts(&arena), path.creates(), "{}", arena.explain().await);
+            arena.close().await;
+        });
+    }
+    suite.finish().await
 }
 
 async fn interrupt(generation: Generation, act: Option<(KubeCall, Act)>) {
@@ -234,8 +276,7 @@ async fn interrupt(generation: Generation, act: Option<(KubeCall, Act)>) {
 }
 
 /// The operator sees an old world while people go on: edits, deletion, a new object of the same name.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn faults_stale_cache() {
+async fn stale_cache() -> Result<(), Failed> {
     let mut suite = Suite::new("F10 watch events arrive seconds late");
     for behind in [2, 4] {
         suite.each(&format!("all events {behind} s late"), move |generation| async move {
@@ -265,7 +306,7 @@ async fn faults_stale_cache() {
         judge(&arena, 2).await;
         arena.close().await;
     });
-    suite.finish().await;
+    suite.finish().await
 }
 
 /// The watch has fallen asleep, the object was edited since, the remote target is lost, and a claim on the old view
@@ -284,8 +325,7 @@ async fn asleep(generation: Generation) -> (Arena, RuleHandle<KubeCall>) {
 }
 
 /// While the cache is old, whoever lost a race does not run again and again: a few calls, not hundreds.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn faults_stale_cache_is_no_hot_loop() {
+async fn stale_cache_is_no_hot_loop() -> Result<(), Failed> {
     let mut suite = Suite::new("F10 stale cache: no hot loop (I6)");
     suite.each("ten resyncs with a watch that sleeps", |generation| async move {
         let (arena, stalled) = asleep(generation).await;
@@ -297,5 +337,18 @@ async fn faults_stale_cache_is_no_hot_loop() {
         judge(&arena, 2).await;
         arena.close().await;
     });
-    suite.finish().await;
+    suite.finish().await
+}
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial("faults_api_server_silent", api_server_silent),
+        trial("faults_stale_cache", stale_cache),
+        trial("faults_watches", watches),
+        trial("faults_slow_writes", slow_writes),
+        trial("faults_stale_cache_is_no_hot_loop", stale_cache_is_no_hot_loop),
+        trial("faults_api_server_trouble", api_server_trouble),
+        trial("faults_conflicts", conflicts),
+        trial("faults_other_writers", other_writers),
+    ]
 }

@@ -8,7 +8,7 @@ use zitadel_stand_in::{Generation, TargetEdit};
 
 use crate::arena::Arena;
 use crate::judge::{equal, settled};
-use crate::world::{condition, id, is_ready, webhook};
+use crate::world::{Setup, condition, id, is_ready, webhook};
 
 /// A path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,7 +59,12 @@ impl Path {
 
     /// The same, with ZITADEL's clock so many seconds off.
     pub async fn prepare_with(self, generation: Generation, watching: Watching, offset: i64) -> Arena {
-        let arena = Arena::new(generation).await;
+        self.prepare_in(Setup::new(generation), watching, offset).await
+    }
+
+    /// The same, with flags of one's own.
+    pub async fn prepare_in(self, setup: Setup, watching: Watching, offset: i64) -> Arena {
+        let arena = Arena::with(setup).await;
         arena.zitadel.set_clock_offset(offset);
         let born = !matches!(self, Self::Create | Self::Refuse);
         if self == Self::Refuse {

@@ -1,6 +1,7 @@
 //! Crash points: which call, which occurrence of it, and on which side of it the operator dies.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use devkit::proxy::{Act, KubeCall, Rule, RuleHandle};
 use zitadel_stand_in::Op;
@@ -20,6 +21,15 @@ impl Spot {
         match self {
             Self::Kube(call) => call.writes(),
             Self::Zitadel(op) => matches!(op, Op::Create | Op::Update | Op::Delete),
+        }
+    }
+}
+
+impl fmt::Display for Spot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kube(call) => write!(f, "Kubernetes {call:?}"),
+            Self::Zitadel(op) => write!(f, "ZITADEL {op:?}"),
         }
     }
 }
@@ -44,6 +54,10 @@ pub struct Point {
     pub edge: Edge,
 }
 
+/// The list that proves the connection, and one that compares; those that come after it, one a second for as long as a
+/// run lasts, are the same call again.
+const LISTS: usize = 2;
+
 /// How far the logs were.
 #[derive(Clone, Copy, Debug)]
 pub struct Mark {
@@ -66,6 +80,7 @@ impl Mark {
         }
         let mut points = Vec::new();
         for (spot, count) in counts.into_values() {
+            let count = if spot == Spot::Zitadel(Op::List) { count.min(LISTS) } else { count };
             for skip in 0..count {
                 let late = spot.writes().then_some(Edge::Late);
                 let edges = [Some(Edge::Before), late, Some(Edge::After)];

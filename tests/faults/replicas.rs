@@ -2,20 +2,20 @@
 
 use devkit::proxy::{Act, KubeCall, Rule};
 use devkit::supervisor::Signal;
+use libtest_mimic::{Failed, Trial};
 use zitadel_stand_in::{Generation, Op};
 
 use crate::arena::Arena;
 use crate::cluster::plane;
 use crate::judge::{judge, posts, settled};
 use crate::path::{Path, Watching};
-use crate::point::Spot;
-use crate::report::Suite;
+use crate::point::{Armed, Edge, Point, Spot};
+use crate::report::{Suite, trial};
 use crate::walk::Dice;
 use crate::world::{log, webhook};
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn faults_graceful_stop() {
-    let mut suite = Suite::new("F7 SIGTERM with a call in flight");
+async fn graceful_stop() -> Result<(), Failed> {
+    let mut suite = Suite::new("F7");
     for (path, spot) in [
         (Path::Create, Spot::Kube(KubeCall::Claim)),
         (Path::Create, Spot::Zitadel(Op::Create)),
@@ -24,31 +24,51 @@ async fn faults_graceful_stop() {
         (Path::Delete, Spot::Zitadel(Op::Delete)),
         (Path::Delete, Spot::Kube(KubeCall::Release)),
     ] {
-        suite.each(&format!("{path:?} {spot:?}"), move |generation| async move {
-            let arena = path.prepare(generation, Watching::Awake).await;
-            let point = crate::point::Point { spot, skip: 0, edge: crate::point::Edge::After };
-            let armed = point.arm(&arena);
-            path.act(&arena).await;
-            arena.until("the call is in flight", || async { armed.struck() }).await;
-            let operator = arena.operator();
-            plane().supervisor().signal(&operator, Signal::Terminate).unwrap();
-            arena.until("the operator is stopping", || async { log(&operator).contains("stopping") }).await;
-            armed.release();
-            let code =
-                arena.until_some("the operator ends", || async { plane().supervisor().exit_code(&operator) }).await;
-            assert_eq!(code, 0, "{}", arena.explain().await);
-            if spot == Spot::Zitadel(Op::Create) {
-                let object = arena.get("hook").await;
-                assert_eq!(crate::world::id(&object), arena.zitadel.targets()[0].id, "committed before the end");
-            }
-            arena.start().await;
-            arena.until("the path is done", || path.done(&arena)).await;
-            judge(&arena, path.creates()).await;
-            assert_eq!(posts(&arena), path.creates(), "{}", arena.explain().await);
-            arena.close().await;
-        });
+        suite.line("F7 SIGTERM with a call in flight");
+        suite.each(&format!("{path:?} {spot}"), move |generation| stop(path, spot, generation));
+        suite.line("F7 SIGTERM with a call in flight, SIGKILL before its answer");
+        suite.each(&format!("{path:?} {spot}"), move |generation| stop_short(path, spot, generation));
     }
-    suite.finish().await;
+    suite.finish().await
+}
+
+/// The operator has been told to stop with this call in flight.
+async fn stopping(path: Path, spot: Spot, generation: Generation) -> (Arena, Armed) {
+    let arena = path.prepare(generation, Watching::Awake).await;
+    let armed = Point { spot, skip: 0, edge: Edge::After }.arm(&arena);
+    path.act(&arena).await;
+    arena.until("the call is in flight", || async { armed.struck() }).await;
+    plane().supervisor().signal(&arena.operator(), Signal::Terminate).unwrap();
+    arena.until("the operator is stopping", || async { log(&arena.operator()).contains("stopping") }).await;
+    (arena, armed)
+}
+
+async fn stop(path: Path, spot: Spot, generation: Generation) {
+    let (arena, armed) = stopping(path, spot, generation).await;
+    let operator = arena.operator();
+    armed.release();
+    let code = arena.until_some("the operator ends", || async { plane().supervisor().exit_code(&operator) }).await;
+    assert_eq!(code, 0, "{}", arena.explain().await);
+    if spot == Spot::Zitadel(Op::Create) {
+        let object = arena.get("hook").await;
+        assert_eq!(crate::world::id(&object), arena.zitadel.targets()[0].id, "committed before the end");
+    }
+    resume(arena, path).await;
+}
+
+async fn stop_short(path: Path, spot: Spot, generation: Generation) {
+    let (arena, armed) = stopping(path, spot, generation).await;
+    arena.kill(&arena.operator()).await;
+    armed.discard();
+    resume(arena, path).await;
+}
+
+async fn resume(arena: Arena, path: Path) {
+    arena.start().await;
+    arena.until("the path is done", || path.done(&arena)).await;
+    judge(&arena, path.creates()).await;
+    assert_eq!(posts(&arena), path.creates(), "{}", arena.explain().await);
+    arena.close().await;
 }
 
 /// Where the first operator is paused.
@@ -62,13 +82,12 @@ enum Pause {
     Created,
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn faults_paused_replica() {
+async fn paused_replica() -> Result<(), Failed> {
     let mut suite = Suite::new("F11 SIGSTOP in the middle of a create, another takes over, SIGCONT");
     for pause in [Pause::Claimed, Pause::Sent, Pause::Created] {
         suite.each(&format!("{pause:?}"), move |generation| take_over(pause, generation));
     }
-    suite.finish().await;
+    suite.finish().await
 }
 
 async fn take_over(pause: Pause, generation: Generation) {
@@ -100,13 +119,12 @@ async fn take_over(pause: Pause, generation: Generation) {
 
 /// Two operators without any election; one of them is killed and started again, over and over, while objects come,
 /// change and go.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn faults_two_replicas() {
+async fn two_replicas() -> Result<(), Failed> {
     let mut suite = Suite::new("F12 two replicas without election, random kills");
     for seed in 0..3 {
         suite.each(&format!("seed {seed}"), move |generation| doubled(seed, generation));
     }
-    suite.finish().await;
+    suite.finish().await
 }
 
 async fn doubled(seed: u64, generation: Generation) {
@@ -138,4 +156,12 @@ async fn doubled(seed: u64, generation: Generation) {
     arena.kill(&victim).await;
     judge(&arena, 6).await;
     arena.close().await;
+}
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial("faults_paused_replica", paused_replica),
+        trial("faults_graceful_stop", graceful_stop),
+        trial("faults_two_replicas", two_replicas),
+    ]
 }

@@ -41,12 +41,22 @@ pub struct Setup {
     pub start_operator: bool,
     /// The operator's way to the cluster, if not the control plane's own: a proxy's.
     pub kubeconfig: Option<PathBuf>,
+    /// A program with arguments that runs the operator, whose program and arguments come after.
+    pub wrapper: Vec<String>,
 }
 
 impl Setup {
     pub fn new(generation: Generation) -> Self {
         let stand_in = Options::new(generation);
-        Self { generation, stand_in, flags: vec![], env: vec![], start_operator: true, kubeconfig: None }
+        Self {
+            generation,
+            stand_in,
+            flags: vec![],
+            env: vec![],
+            start_operator: true,
+            kubeconfig: None,
+            wrapper: vec![],
+        }
     }
 
     pub fn flag(mut self, name: &str, value: &str) -> Self {
@@ -139,11 +149,14 @@ impl World {
             .args(["--http-addr", &format!("127.0.0.1:{port}")])
             .args(["--log-format", "human", "--log-level", "zitadel_actions_operator=trace,info"])
             .envs(self.setup.env.iter().cloned())
-            .env("KUBECONFIG", self.setup.kubeconfig.as_deref().unwrap_or(plane().kubeconfig()));
+            .env("KUBECONFIG", self.setup.kubeconfig.as_deref().unwrap_or(plane().kubeconfig()))
+            // Instead of the system's authorities: reading those is half of a start in the debug profile.
+            .env("SSL_CERT_FILE", plane().dir().join("certificates/apiserver.crt"))
+            .env("SSL_CERT_DIR", "");
         // Overriding a flag that is already there: clap takes one value, so the earlier one is left out.
         let overridden: Vec<String> =
             self.setup.flags.iter().cloned().chain(flags.iter().map(|f| (*f).to_owned())).collect();
-        let command = override_flags(&command, &overridden);
+        let command = wrapped(override_flags(&command, &overridden), &self.setup.wrapper);
         plane().supervisor().start(&name, &command, Ending::Abrupt).expect("the operator starts");
         self.operators.lock().unwrap().push(name.clone());
         *self.http.lock().unwrap() = port;
@@ -372,6 +385,15 @@ fn override_flags(command: &Command, flags: &[String]) -> Command {
     let mut rebuilt = Command::new(command.get_program());
     rebuilt.args(arguments).envs(command.get_envs().filter_map(|(key, value)| Some((key, value?))));
     rebuilt
+}
+
+/// The same command, run by another program.
+fn wrapped(command: Command, wrapper: &[String]) -> Command {
+    let [program, arguments @ ..] = wrapper else { return command };
+    let mut outer = Command::new(program);
+    outer.args(arguments).arg(command.get_program()).args(command.get_args());
+    outer.envs(command.get_envs().filter_map(|(key, value)| Some((key, value?))));
+    outer
 }
 
 /// What an operator has logged so far.

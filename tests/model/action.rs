@@ -132,6 +132,7 @@ impl Operator {
         match &state.pass {
             None => {
                 let slots = (0..).take(world.objects.len());
+                let slots = slots.filter(|slot| !self.config.apart || *slot == replica);
                 let known = slots.filter(|slot| newest(world, replica.into(), usize::from(*slot)).is_some());
                 actions.extend(known.map(|slot| Action::Start(replica, slot)));
             }

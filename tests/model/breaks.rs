@@ -114,6 +114,62 @@ fn model_breaks_held_by_another() {
 }
 
 #[test]
+fn model_breaks_claimed_by_another() {
+    let config = Config {
+        ticks: 0,
+        lag: 0,
+        replicas: 2,
+        objects: vec![Settings { name: 0, timeout: 0 }, Settings { name: 2, timeout: 0 }],
+        apart: true,
+        slow_answers: true,
+        ..Config::default()
+    };
+    caught(Mutation::AdoptClaimedByAnother, "a candidate taken over that another Target may have made", config);
+}
+
+#[test]
+fn model_breaks_asking_the_cache() {
+    let config = Config {
+        ticks: 0,
+        objects: vec![Settings { name: 0, timeout: 0 }, Settings { name: 2, timeout: 1 }],
+        budget: budget(0, 1, 0, 0),
+        faults: &[Fault::LostRequest],
+        ..Config::default()
+    };
+    caught(Mutation::AskTheCache, "the cache, not the API server, asked for who holds a candidate", config);
+}
+
+#[test]
+fn model_breaks_memory_of_writes() {
+    let config = Config {
+        ticks: 0,
+        budget: budget(0, 1, 2, 0),
+        faults: &[Fault::UnansweredRead],
+        user: &[User::Edit],
+        strict_ready: true,
+        ..Config::default()
+    };
+    caught(Mutation::ForgetWritten, "what was written forgotten when a pass ends on a conflict", config);
+}
+
+#[test]
+fn model_breaks_proof_of_ready() {
+    let config = Config {
+        ticks: 0,
+        budget: budget(0, 1, 2, 0),
+        faults: &[Fault::LostReply],
+        user: &[User::Edit],
+        strict_ready: true,
+        ..Config::default()
+    };
+    caught(
+        Mutation::ReadyWithoutProof,
+        "Ready on a view of a new spec that the write side was not asked about",
+        config,
+    );
+}
+
+#[test]
 fn model_breaks_another_editor() {
     let config = Config {
         ticks: 1,

@@ -69,6 +69,10 @@ pub enum Mutation {
     BlindStatus,
     LetGoWithOpenClaim,
     AdoptHeldByAnother,
+    AdoptClaimedByAnother,
+    AskTheCache,
+    ForgetWritten,
+    ReadyWithoutProof,
     AdoptOfAnotherEditor,
     ReadyOnOldView,
     RepeatCreate,
@@ -101,14 +105,14 @@ pub struct Config {
     pub slow_answers: bool,
     /// Whether nobody writes but one replica that loses nothing: then Ready=True must be true to the letter.
     pub strict_ready: bool,
-    /// Whether a pass must also honour what its own probe of the write side has shown.
-    pub probes_count: bool,
     /// Whether creates are counted: not where a foreign target may have the name.
     pub count_creates: bool,
     /// Whether the first object is at rest before the others are created.
     pub established: bool,
     /// Whether I5 is left out: for a break whose configuration is one of the known limits.
     pub safety_only: bool,
+    /// Whether each replica cares for the object in its own slot only: two passes of one process, over two objects.
+    pub apart: bool,
     /// How many events ZITADEL may have: only replicas that work against each other reach it.
     pub events_at_most: usize,
     pub mutation: Option<Mutation>,
@@ -131,10 +135,10 @@ impl Default for Config {
             external: &[],
             slow_answers: false,
             strict_ready: false,
-            probes_count: false,
             count_creates: false,
             established: false,
             safety_only: false,
+            apart: false,
             events_at_most: 12,
             mutation: None,
         }

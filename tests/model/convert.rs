@@ -19,8 +19,8 @@ use zitadel_actions_operator::zitadel::events::{EventKind, TargetEvent, survivin
 use zitadel_actions_operator::zitadel::{self as real, Api, Kind, TargetName};
 
 use super::state::{
-    Candidate, Change, Claim, Date, Event, Failure, Id, Learned, LetGo, Object, Pass, Remote, Said, Settings, Status,
-    Tick, Todo, Version, What,
+    Candidate, Change, Claim, Date, Event, Failure, Id, Learned, LetGo, Object, Other, Pass, Remote, Said, Settings,
+    Status, Tick, Todo, Version, What,
 };
 
 /// Seconds per tick: a create's sender gives up within the tick after the claim, the request is dead in the tick
@@ -142,8 +142,17 @@ fn candidate(candidate: Candidate) -> plan::Candidate {
         version: version(candidate.version),
         created: candidate.created.map(date),
         owner: None,
-        held_elsewhere: candidate.held_elsewhere,
     }
+}
+
+fn other(other: Other) -> plan::Other {
+    plan::Other { holds: other.holds.map(id), claim: other.claim.map(claim), older: other.older }
+}
+
+/// The object's claim, if it is open: production's word for it.
+pub fn open_claim(object: &Object) -> Option<Claim> {
+    let shown = object.status.id.map(|id| id.to_string());
+    object.claim.filter(|held| claim(*held).is_open(shown.as_deref()))
 }
 
 fn remote(remote: Remote) -> real::RemoteTarget {
@@ -273,6 +282,7 @@ fn answer(learned: &Learned, api: Api) -> Answer {
             Answer::Searched(found.map_err(|failure| error(*failure)))
         }
         Learned::LookedUp(found) => Answer::LookedUp(found.map(|found| found.map(candidate)).map_err(error)),
+        Learned::Others(others) => Answer::Others(others.iter().copied().map(other).collect()),
         Learned::Committed(target) => Answer::Committed(id(*target)),
         Learned::Read(view) => Answer::Read(view.map(|view| view.map(remote)).map_err(error)),
         Learned::Probed(result) => Answer::Probed(result.map(version).map_err(error)),
@@ -364,6 +374,7 @@ fn ask(pass: &Pass, now: Tick, api: Api) -> Todo {
         Step::Create(config) => Todo::Create(settings_of(&config)),
         Step::Search { name, since } => Todo::Search { name: name_of(name.as_str()), since: date_of(since) },
         Step::LookUp(name) => Todo::LookUp(name_of(name.as_str())),
+        Step::AskOthers => Todo::AskOthers,
         Step::Commit(candidate) => {
             let remote = Some(RemoteFacts::recovered(&candidate, &connection(api, None)));
             let verdict = Verdict { remote, ..Verdict::verifying() };

@@ -9,7 +9,6 @@ mod cluster;
 mod config;
 mod convert;
 mod create;
-mod limits;
 mod proofs;
 mod properties;
 mod rest;

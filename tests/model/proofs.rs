@@ -133,9 +133,8 @@ fn model_without_events() {
     prove(Config {
         name: "events may not be read, v2",
         api: Api::V2,
-        lag: 2,
         events: false,
-        ticks: 4,
+        ticks: 6,
         budget: budget(0, 1, 1, 0),
         faults: &[Fault::LostReply, Fault::GivenUp],
         user: &[User::Rename, User::Delete],
@@ -148,10 +147,9 @@ fn model_without_events_a_foreign_target_is_left_alone() {
     prove(Config {
         name: "events may not be read, v2, an old foreign target has the name",
         api: Api::V2,
-        lag: 2,
         events: false,
         foreign: true,
-        ticks: 4,
+        ticks: 6,
         budget: budget(1, 1, 1, 0),
         faults: &[Fault::LostRequest],
         user: &[User::Rename, User::Delete],
@@ -163,9 +161,8 @@ fn model_without_events_a_foreign_target_is_left_alone() {
 fn model_without_events_or_dates() {
     prove(Config {
         name: "events may not be read, v3alpha without creation dates, a crash",
-        lag: 2,
         events: false,
-        ticks: 5,
+        ticks: 6,
         budget: budget(1, 1, 0, 0),
         faults: NO_ANSWER,
         ..Config::default()
@@ -215,6 +212,74 @@ fn model_a_second_object_asks_for_a_held_name() {
         budget: budget(0, 1, 1, 0),
         faults: &[Fault::LostRequest, Fault::GivenUp],
         user: &[User::Delete],
+        ..Config::default()
+    });
+}
+
+const RIVALS: [Settings; 2] = [Settings { name: 0, timeout: 0 }, Settings { name: 2, timeout: 1 }];
+
+#[test]
+fn model_two_objects_and_a_lost_create() {
+    prove(Config {
+        name: "two objects ask for one name; a lost or late answer",
+        ticks: 2,
+        objects: RIVALS.to_vec(),
+        budget: budget(0, 1, 0, 0),
+        faults: NO_ANSWER,
+        ..Config::default()
+    });
+}
+
+#[test]
+fn model_two_objects_and_a_repeated_create() {
+    prove(Config {
+        name: "two objects ask for one name; a create repeated by a proxy on its way",
+        ticks: 2,
+        mutation: Some(Mutation::RepeatCreate),
+        objects: RIVALS.to_vec(),
+        budget: budget(0, 1, 0, 0),
+        faults: &[Fault::LostReply],
+        ..Config::default()
+    });
+}
+
+#[test]
+fn model_two_objects_at_once() {
+    prove(Config {
+        name: "two objects ask for one name at once, each in a pass of its own: stale caches, slow answers",
+        ticks: 0,
+        lag: 0,
+        replicas: 2,
+        objects: RIVALS.to_vec(),
+        apart: true,
+        slow_answers: true,
+        ..Config::default()
+    });
+}
+
+#[test]
+fn model_two_objects_and_a_deletion() {
+    prove(Config {
+        name: "two objects ask for one name; a lost answer, a deletion",
+        ticks: 2,
+        lag: 0,
+        objects: RIVALS.to_vec(),
+        budget: budget(0, 1, 1, 0),
+        faults: &[Fault::LostReply],
+        user: &[User::Delete],
+        ..Config::default()
+    });
+}
+
+#[test]
+fn model_ready_after_second_thoughts() {
+    prove(Config {
+        name: "Ready=True is true to the letter: two edits or renames, a lost answer",
+        ticks: 0,
+        budget: budget(0, 1, 2, 0),
+        faults: &[Fault::LostRequest, Fault::LostReply, Fault::UnansweredRead, Fault::LostClusterReply],
+        user: &[User::Edit, User::Rename],
+        strict_ready: true,
         ..Config::default()
     });
 }

@@ -1,13 +1,11 @@
 //! The modelled shell: what `controller` does with the planner's steps, one atomic action for each call or write.
 
-use zitadel_actions_operator::api::reason::Reason;
-
 use super::cluster::Refused;
 use super::config::{Mutation, Operator};
 use super::convert;
 use super::state::{
-    Candidate, Change, Claim, Date, Failure, Flaw, Id, Learned, LetGo, Object, Pass, Said, Status, Task, Todo, Version,
-    Work, World,
+    Candidate, Change, Claim, Date, Failure, Flaw, Id, Learned, LetGo, Object, Other, Pass, Replica, Said, Status,
+    Task, Todo, Version, Work, World,
 };
 use super::zitadel;
 
@@ -30,10 +28,14 @@ impl Operator {
     }
 
     pub fn learn(&self, world: &mut World, replica: usize, learned: Learned) {
-        if let Some(pass) = &mut world.replicas[replica].pass {
-            pass.learned.push(learned);
-            self.think(world, replica);
+        let Some(pass) = &mut world.replicas[replica].pass else { return };
+        pass.learned.push(learned);
+        // What is known of the write side is remembered at once: the pass may end anyhow.
+        let (slot, uid, written) = (pass.object.slot, pass.object.uid, convert::written(pass, self.config.api));
+        if !self.breaks(Mutation::ForgetWritten) {
+            world.replicas[replica].written[usize::from(slot)] = written.map(|version| (uid, version));
         }
+        self.think(world, replica);
     }
 
     /// Asks the planner until it wants something that others can see or be seen by.
@@ -165,11 +167,12 @@ impl Operator {
             }
             Todo::Release(release) => return let_go(world, replica, &object, release),
             Todo::Search { name, since } => {
-                let found = self.search(world, replica, uid, name, since);
+                let found = self.search(world, name, since);
                 note(world, replica, zitadel::last(&world.log).filter(|_| found.is_ok()));
                 Learned::Searched(found)
             }
-            Todo::LookUp(name) => Learned::LookedUp(Ok(self.look_up(world, replica, uid, name))),
+            Todo::LookUp(name) => Learned::LookedUp(Ok(self.look_up(world, name))),
+            Todo::AskOthers => Learned::Others(self.others(world, replica, uid)),
             Todo::Read(id) => {
                 let mut view = world.get(id, api);
                 if let (true, Some(view)) = (self.breaks(Mutation::ReadyOnOldView), &mut view) {
@@ -179,6 +182,11 @@ impl Operator {
                 Learned::Read(Ok(view))
             }
             Todo::Probe(_) if self.breaks(Mutation::TrustReadSideNotFound) => Learned::Probed(Err(Failure::Gone)),
+            Todo::Probe(_)
+                if self.breaks(Mutation::ReadyWithoutProof) && viewed(&world.replicas[replica]).is_some() =>
+            {
+                Learned::Probed(Ok(viewed(&world.replicas[replica]).unwrap()))
+            }
             Todo::Probe(id) => {
                 let result = world.update(id, Change::default(), Some(uid), api);
                 note(world, replica, result.ok().map(|version| version.changed));
@@ -231,7 +239,7 @@ impl Operator {
 
     /// The pass is over: an older view than what it wrote must not be taken for the current one by the next either.
     fn rest(&self, world: &mut World, replica: usize, pass: &Pass, object: Object) {
-        let unread = object.status.said.is_some_and(|(_, reason, _)| reason == Reason::Verifying);
+        let unread = object.status.said.is_none_or(|(said, ..)| said != Said::Ready);
         let written = if unread { convert::written(pass, self.config.api) } else { None };
         remember(world, replica, object, written);
     }
@@ -240,7 +248,7 @@ impl Operator {
         world.write(seen, self.breaks(Mutation::BlindStatus), |object| object.status = status)
     }
 
-    fn search(&self, world: &World, replica: usize, uid: u8, name: u8, since: Date) -> Result<Vec<Candidate>, Failure> {
+    fn search(&self, world: &World, name: u8, since: Date) -> Result<Vec<Candidate>, Failure> {
         if !self.config.events {
             return Err(Failure::Denied);
         }
@@ -250,12 +258,11 @@ impl Operator {
             name,
             version: Version { sequence: Some(1), changed: date },
             created: Some(date),
-            held_elsewhere: self.held_elsewhere(world, replica, uid, id),
         };
         Ok(found.into_iter().map(candidate).collect())
     }
 
-    fn look_up(&self, world: &World, replica: usize, uid: u8, name: u8) -> Option<Candidate> {
+    fn look_up(&self, world: &World, name: u8) -> Option<Candidate> {
         let found = world.find(name, self.config.api)?;
         let dated = self.breaks(Mutation::AdoptWithoutDateRule);
         Some(Candidate {
@@ -263,14 +270,22 @@ impl Operator {
             name: found.settings.name,
             version: found.version,
             created: if dated { Some(Date { tick: world.now, no: 0 }) } else { found.created },
-            held_elsewhere: self.held_elsewhere(world, replica, uid, found.id),
         })
     }
 
-    fn held_elsewhere(&self, world: &World, replica: usize, uid: u8, id: Id) -> bool {
-        let others = world.replicas[replica].cache.iter().flatten();
-        !self.breaks(Mutation::AdoptHeldByAnother)
-            && others.into_iter().any(|other| other.status.id == Some(id) && other.uid != uid)
+    /// The other objects, as the API server has them, or as the breaks of the rule take them to be.
+    fn others(&self, world: &World, replica: usize, uid: u8) -> Vec<Other> {
+        let stale = self.breaks(Mutation::AskTheCache);
+        let known = if stale { &world.replicas[replica].cache } else { &world.objects };
+        let others = known.iter().flatten().filter(|object| object.uid != uid);
+        others
+            .filter(|_| !self.breaks(Mutation::AdoptHeldByAnother))
+            .map(|object| Other {
+                holds: object.status.id,
+                claim: convert::open_claim(object).filter(|_| !self.breaks(Mutation::AdoptClaimedByAnother)),
+                older: object.uid < uid,
+            })
+            .collect()
     }
 
     /// The state that an answer acknowledges.
@@ -278,7 +293,7 @@ impl Operator {
         match learned {
             Learned::Created(_, _, date) => Some(*date),
             Learned::Updated(_, _, Ok(version)) => Some(version.changed),
-            Learned::Probed(Ok(version)) if self.config.probes_count => Some(version.changed),
+            Learned::Probed(Ok(version)) => Some(version.changed),
             _ => None,
         }
     }
@@ -300,31 +315,59 @@ impl Operator {
     }
 }
 
+/// The version that the read of a pass has shown.
+fn viewed(state: &Replica) -> Option<Version> {
+    let learned = state.pass.iter().flat_map(|pass| &pass.learned).last()?;
+    if let Learned::Read(Ok(Some(view))) = learned { Some(view.version) } else { None }
+}
+
 /// Does something to a target for an object, and tells if it was none of that object's.
 pub fn touching<T>(world: &mut World, id: Id, uid: u8, act: impl FnOnce(&mut World) -> T) -> T {
-    let before = world.log.len();
+    let (before, owned) = (world.log.len(), take_over(world, id, uid));
     let result = act(world);
-    if world.log.len() > before && zitadel::creator(&world.log, id) != Some(uid) {
+    if world.log.len() > before && !owned {
         world.flaw = Some(Flaw::ForeignTouched);
     }
     result
 }
 
-/// I3, when the id of a target has been recorded for an object. A target whose object was let go with Retain before its
-/// id was recorded has no owner, and whoever finds it may have it.
+/// I3, when the id of a target has been recorded for an object.
 fn judge_adoption(world: &mut World, id: Id, uid: u8) {
-    let maker = zitadel::creator(&world.log, id);
-    if maker == Some(uid) {
-        return;
-    }
-    let ownerless = maker.is_some_and(|maker| world.retained & (1 << maker) != 0) && world.kept & (1 << id) == 0;
-    if !ownerless {
+    if !take_over(world, id, uid) {
         world.flaw = Some(Flaw::ForeignAdopted);
-        return;
     }
-    for event in world.log.iter_mut().filter(|event| event.id == id && event.by == maker) {
+}
+
+/// Whether a target is an object's from now on. One that was made for another has no owner, and whoever finds it may
+/// have it, if its object was let go with Retain before its id was recorded; or if its object has not recorded it, and
+/// no answer that tells of it is on its way any more.
+fn take_over(world: &mut World, id: Id, uid: u8) -> bool {
+    let Some(maker) = zitadel::creator(&world.log, id) else { return false };
+    if maker == uid {
+        return true;
+    }
+    let retained = world.retained & (1 << maker) != 0 && world.kept & (1 << id) == 0;
+    if !retained && !will_never_know(world, maker, id) {
+        return false;
+    }
+    for event in world.log.iter_mut().filter(|event| event.id == id && event.by == Some(maker)) {
         event.by = Some(uid);
     }
+    true
+}
+
+/// Whether an object is there, has not recorded a target that was made for it, and no task will.
+fn will_never_know(world: &World, maker: u8, id: Id) -> bool {
+    let waits = |task: &Task| {
+        let told = match task.work {
+            Work::Posting(None) => false,
+            Work::Posting(Some((made, _))) | Work::Committing(made, ..) | Work::Orphaned(made) => made == id,
+        };
+        told && task.base.uid == maker
+    };
+    let mut tasks = world.replicas.iter().flat_map(|replica| &replica.tasks);
+    let mut objects = world.objects.iter().flatten();
+    !tasks.any(waits) && objects.any(|object| object.uid == maker && object.status.id != Some(id))
 }
 
 /// What a replica takes an object to be.
@@ -371,8 +414,26 @@ fn older_holder(world: &World, replica: usize, object: &Object) -> bool {
         .is_some_and(|id| others.into_iter().any(|other| other.status.id == Some(id) && other.uid < object.uid))
 }
 
+/// What may have been made for an object that goes without it is what an older one, with an open claim on its name, looks
+/// for: from then on it must find it.
+fn bequeath(world: &mut World, uid: u8) {
+    let left: Vec<_> = zitadel::all(&world.log).filter(|(_, by, _)| *by == Some(uid)).collect();
+    for (id, _, settings) in left {
+        let asks = |object: &&Object| {
+            object.uid < uid && convert::open_claim(object).is_some_and(|c| convert::same_name(c.name, settings.name))
+        };
+        let heir = world.objects.iter().flatten().find(asks).map(|object| object.uid);
+        for event in world.log.iter_mut().filter(|event| event.id == id && heir.is_some() && event.by == Some(uid)) {
+            event.by = heir;
+        }
+    }
+}
+
 fn let_go(world: &mut World, replica: usize, object: &Object, release: LetGo) {
     let held = world.object(object).is_some();
+    if release == LetGo::NothingRemote {
+        bequeath(world, object.uid);
+    }
     let done = world.write(object, false, |object| object.finalized = false);
     if done.is_ok() && held && release == LetGo::Retained {
         world.retained |= 1 << object.uid;

@@ -101,7 +101,14 @@ pub struct Candidate {
     pub name: u8,
     pub version: Version,
     pub created: Option<Date>,
-    pub held_elsewhere: bool,
+}
+
+/// Another object, as the API server has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Other {
+    pub holds: Option<Id>,
+    pub claim: Option<Claim>,
+    pub older: bool,
 }
 
 /// A partial update.
@@ -137,6 +144,7 @@ pub enum Learned {
     CreateFailed(Failure),
     Searched(Result<Vec<Candidate>, Failure>),
     LookedUp(Result<Option<Candidate>, Failure>),
+    Others(Vec<Other>),
     Committed(Id),
     Read(Result<Option<Remote>, Failure>),
     Probed(Result<Version, Failure>),
@@ -171,6 +179,7 @@ pub enum Todo {
         since: Date,
     },
     LookUp(u8),
+    AskOthers,
     Commit(Id, Status),
     Read(Id),
     Probe(Id),
@@ -281,7 +290,8 @@ pub struct Budget {
 pub enum Flaw {
     /// I3: a target that was not created for the object was changed or deleted for it.
     ForeignTouched,
-    /// I3: a status was written with the id of a target that was not created for the object.
+    /// I3: a status was written with the id of a target that was not created for the object, and that another one has
+    /// recorded or may yet learn of.
     ForeignAdopted,
     /// I4: Ready=True was written on something else than the spec, or on an older state than one already known.
     ReadyUntrue,

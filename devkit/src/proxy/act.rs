@@ -28,6 +28,10 @@ pub enum Act {
     Stall,
     /// Each piece of the answer arrives this much later: a watch that trails behind.
     Trail(Duration),
+    /// Each line of the answer arrives twice: a watch with duplicate events.
+    Double,
+    /// Lines of the answer that follow each other closely arrive in the opposite order.
+    Swap,
     /// A watch answers 410 Gone inside its stream, and ends.
     Expire,
 }

@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::act::{Act, Canned, expired};
 use super::call::{Call, Message};
 use super::http::Core;
+use super::lines::Lines;
 use super::rule::{Armed, Fate};
 
 /// Larger requests are cut off; nothing real comes near.
@@ -145,6 +146,14 @@ async fn handle<C: Call>(
             rule.announce();
             forward(core, message, call, Pace::Trailing(behind)).await
         }
+        Act::Double => {
+            rule.announce();
+            forward(core, message, call, Pace::Lines(Lines::double())).await
+        }
+        Act::Swap => {
+            rule.announce();
+            forward(core, message, call, Pace::Lines(Lines::swap())).await
+        }
         Act::Expire => {
             rule.announce();
             made_up(&Canned::new(200, "application/json", &expired()))
@@ -169,6 +178,7 @@ enum Pace<C> {
     AsItComes,
     Stalled(Arc<Armed<C>>),
     Trailing(Duration),
+    Lines(Lines),
 }
 
 async fn forward<C: Call>(core: &Arc<Core<C>>, message: Message, call: C, pace: Pace<C>) -> Result<Answer, Closed> {
@@ -205,12 +215,15 @@ async fn pump<C: Call>(
 ) {
     let (queue, mut queued) = mpsc::unbounded_channel();
     let hand_on = async {
+        if let Pace::Lines(lines) = pace {
+            return lines.hand_on(queued, &send).await;
+        }
         while let Some((arrived, chunk)) = queued.recv().await {
             match &pace {
                 Pace::AsItComes => {}
                 Pace::Trailing(behind) => sleep_until(arrived + *behind).await,
                 Pace::Stalled(rule) if rule.opened().await => {}
-                Pace::Stalled(_) => return,
+                Pace::Stalled(_) | Pace::Lines(_) => return,
             }
             thawed(&core).await;
             if send.send(chunk).is_err() {

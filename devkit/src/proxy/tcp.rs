@@ -36,7 +36,12 @@ pub struct TcpProxy {
 impl TcpProxy {
     /// A proxy before this address, passing everything at first.
     pub fn start(upstream: SocketAddr) -> Result<Self> {
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("binding a proxy")?;
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), upstream)
+    }
+
+    /// As [`TcpProxy::start`], listening on this address of the loopback network.
+    pub fn start_at(listen: SocketAddr, upstream: SocketAddr) -> Result<Self> {
+        let listener = std::net::TcpListener::bind(listen).context("binding a proxy")?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let mode = Arc::new(watch::Sender::new(TcpMode::Pass));
@@ -59,6 +64,12 @@ impl TcpProxy {
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// The port it listens on.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.address.port()
     }
 
     /// Changes what happens.

@@ -331,3 +331,51 @@ fn the_next_pass_knows_what_the_last_one_wrote() {
     life.answer(Answer::Read(Ok(Some(Life::remote()))));
     assert!(matches!(life.step(), Step::Wait(_)), "an older view is not written against: {:?}", life.step());
 }
+
+#[test]
+fn a_new_spec_that_changes_nothing_is_proved_on_the_write_side() {
+    let first_look = || {
+        let mut life = Life::created();
+        life.status.observed_generation = Some(0);
+        life.status.conditions.clear(); // they are of an older generation
+        life.step_connect();
+        life.answer(Answer::Read(Ok(Some(Life::remote()))));
+        assert_eq!(life.step(), Step::Probe(target_id("7")));
+        life
+    };
+    // It holds what the view shows.
+    let mut life = first_look();
+    life.answer(Answer::Probed(Ok(Life::remote().version)));
+    assert_reason(&life.verdict(), Health::Ready, Reason::Available);
+    // It holds something newer: an update of an earlier life, whose answer nobody recorded.
+    let mut life = first_look();
+    let newer = Version { sequence: Some(2), changed: Some(life.now) };
+    life.answer(Answer::Probed(Ok(newer.clone())));
+    assert!(matches!(life.step(), Step::Wait(_)), "{:?}", life.step());
+    life.facts.waited();
+    let mut remote = Life::remote();
+    remote.version = newer;
+    remote.timeout = Duration::from_secs(1);
+    life.answer(Answer::Read(Ok(Some(remote))));
+    assert!(matches!(life.step(), Step::Update { .. }), "{:?}", life.step());
+    // It holds nothing.
+    let mut life = first_look();
+    life.answer(Answer::Probed(Err(gone())));
+    let Step::Claim(claim) = life.step() else { panic!("{:?}", life.step()) };
+    assert_eq!(claim.replaces.as_deref(), Some("7"));
+}
+
+#[test]
+fn what_was_known_of_a_former_target_says_nothing_of_the_one_that_was_found() {
+    let mut life = reopened(1);
+    life.facts = Facts::resume(Some(Version { sequence: Some(9), changed: None }));
+    life.step_connect();
+    let found = life.candidate("7", 1);
+    life.answer(Answer::Searched(Ok(vec![found])));
+    life.answer(Answer::Others(vec![]));
+    life.answer(Answer::Committed(target_id("7")));
+    let mut remote = Life::remote();
+    remote.version.changed = Some(life.now);
+    life.answer(Answer::Read(Ok(Some(remote))));
+    assert_reason(&life.verdict(), Health::Ready, Reason::Available);
+}

@@ -53,6 +53,7 @@ fn deletion_settles_an_open_claim() {
     let found = life.candidate("7", 1);
     assert!(matches!(life.step(), Step::Search { .. }));
     life.answer(Answer::Searched(Ok(vec![found])));
+    life.answer(Answer::Others(vec![]));
     assert_eq!(life.step(), Step::Delete(target_id("7")));
     life.answer(Answer::Deleted(Ok(())));
     assert_eq!(life.step(), Step::Release(Release::Deleted));

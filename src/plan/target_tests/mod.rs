@@ -10,7 +10,7 @@ mod payload;
 use std::time::Duration;
 
 use super::target::plan;
-use super::{Answer, Candidate, Connection, Facts, Object, Release, Step, Verdict, status};
+use super::{Answer, Candidate, Connection, Facts, Object, Other, Release, RemoteFacts, Step, Verdict, status};
 use crate::api::claim::{Claim, ClaimState};
 use crate::api::condition::Health;
 use crate::api::reason::Reason;
@@ -137,7 +137,11 @@ impl Life {
             }
             Step::Hold => self.finalized = true,
             Step::DropClaim => self.claim = ClaimState::Absent,
-            Step::Commit(candidate) => self.status.id = Some(candidate.id.to_string()),
+            Step::Commit(candidate) => {
+                let remote = Some(RemoteFacts::recovered(&candidate, &connection(self.api)));
+                let verdict = Verdict { remote, ..Verdict::verifying() };
+                self.status = status::render(&self.status, &verdict, 1, self.now);
+            }
             _ => {}
         }
         self.facts.learn(answer);
@@ -199,9 +203,13 @@ impl Life {
             version: Version { sequence: Some(1), changed: Some(date) },
             created: Some(date),
             owner: None,
-            held_elsewhere: false,
         }
     }
+}
+
+/// Another Target, without a claim.
+fn holder(id: &str) -> Other {
+    Other { holds: Some(target_id(id)), claim: None, older: false }
 }
 
 fn assert_reason(verdict: &Verdict, health: Health, reason: Reason) {
