@@ -1,7 +1,7 @@
 //! The calls, typed: what the controller may ask of ZITADEL.
 //!
-//! Each method is one request. Results are domain values; answers that only differ in wording between generations
-//! ("already deleted") are made equal here.
+//! Each method is one request; a second one is sent only where the token of the first was refused. Results are domain
+//! values; answers that only differ in wording between generations ("already deleted") are made equal here.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
