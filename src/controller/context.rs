@@ -1,6 +1,6 @@
 //! What every pass shares.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -41,6 +41,8 @@ pub struct Context {
     filled: Semaphore,
     memory: Mutex<HashMap<String, Memory>>,
     creates: TaskTracker,
+    /// Objects (uids) that were let go and whose end the watch has not shown yet.
+    let_go: Mutex<HashSet<String>>,
 }
 
 /// What this process knows of an object beyond the cache, which lags behind our own writes.
@@ -84,6 +86,7 @@ impl Context {
             filled: Semaphore::new(0),
             memory: Mutex::default(),
             creates: TaskTracker::new(),
+            let_go: Mutex::default(),
         }
     }
 
@@ -231,6 +234,19 @@ impl Context {
         let uid = object.metadata.uid.as_deref().unwrap_or_default();
         self.backoff.reset(uid);
         self.memory.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    }
+
+    /// Notes that an object is about to be let go. One whose end no watch shows (it fell between two lists) stays noted:
+    /// 36 bytes.
+    pub(super) fn letting_go(&self, object: &Target) {
+        let uid = object.metadata.uid.clone().unwrap_or_default();
+        self.let_go.lock().unwrap_or_else(PoisonError::into_inner).insert(uid);
+    }
+
+    /// Whether this process has let an object go, whose end the watch has just shown.
+    pub(super) fn was_let_go(&self, object: &Target) -> bool {
+        let uid = object.metadata.uid.as_deref().unwrap_or_default();
+        self.let_go.lock().unwrap_or_else(PoisonError::into_inner).remove(uid)
     }
 
     pub(super) const fn creates(&self) -> &TaskTracker {

@@ -20,6 +20,7 @@ pub mod observer;
 pub mod offer;
 mod secrets;
 pub mod target;
+mod vanished;
 mod wake;
 
 use std::sync::Arc;
@@ -86,10 +87,12 @@ async fn one(
     let stream = watcher(api, watcher::Config::default())
         .default_backoff()
         .reflect(writer)
-        .inspect(move |event| {
-            if matches!(event, Ok(watcher::Event::InitDone)) && unfilled.swap(false, Ordering::Relaxed) {
-                shared.filled();
+        .inspect(move |event| match event {
+            Ok(watcher::Event::InitDone) if unfilled.swap(false, Ordering::Relaxed) => shared.filled(),
+            Ok(watcher::Event::Delete(DeserializeGuard(Ok(gone)))) => {
+                tokio::spawn(vanished::report(Arc::clone(&shared), gone.clone()));
             }
+            _ => {}
         })
         .applied_objects()
         .inspect(|event| {

@@ -60,6 +60,11 @@ pub async fn tell_loss(context: &Context, object: &Target, id: &str) {
     publish(context, object, EventType::Warning, "ExternallyDeleted", "Reconcile", &text).await;
 }
 
+/// Tells what an object that went without being let go has left in ZITADEL.
+pub async fn tell_left(context: &Context, object: &Target, text: &str) {
+    publish(context, object, EventType::Warning, "LeftBehind", "Delete", text).await;
+}
+
 /// Warns of a name that may stay taken after its target is deleted.
 pub async fn tell_name(context: &Context, object: &Target, name: &str) {
     let text = format!(

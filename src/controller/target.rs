@@ -355,6 +355,7 @@ impl<'a> Pass<'a> {
     async fn release(&self, release: Release) -> Result<Action, PassError> {
         info!(?release, id = self.object.status.as_ref().and_then(|status| status.id.as_deref()), "let go");
         news::tell_release(self.context, &self.object, release).await;
+        self.context.letting_go(&self.object);
         self.cluster().release(&self.object).await?;
         self.context.forget(&self.object);
         Ok(Action::await_change())

@@ -69,6 +69,7 @@ pub struct Metrics {
     calls: Family<Call, Counter>,
     call_time: Family<Call, Histogram>,
     failures: Family<Failure, Counter>,
+    vanished: Counter,
     /// When each pass in flight began, for the liveness probe.
     running: Mutex<Vec<Instant>>,
 }
@@ -89,6 +90,7 @@ impl Metrics {
             calls: Family::default(),
             call_time: Family::new_with_constructor(|| Histogram::new(CALL_BUCKETS)),
             failures: Family::default(),
+            vanished: Counter::default(),
             running: Mutex::default(),
             registry: Registry::default(),
         };
@@ -118,6 +120,8 @@ impl Metrics {
         zitadel.register("api_requests", "Calls to ZITADEL by operation and HTTP status", self.calls.clone());
         zitadel.register_with_unit("api_request_duration", "Time of a call", Unit::Seconds, self.call_time.clone());
         zitadel.register("target_failures", "Passes of a Target that ended in this reason", self.failures.clone());
+        let left = "Targets that went without their finalizer and left something in ZITADEL";
+        zitadel.register("targets_left_behind", left, self.vanished.clone());
         let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("zitadel_actions_operator_build", "Version of the operator", version);
         registry.register_collector(Box::new(Process));
@@ -159,6 +163,11 @@ impl Metrics {
         if terminal {
             self.terminal.get_or_create(&TARGET).inc();
         }
+    }
+
+    /// Counts an object that went without being let go and left something in ZITADEL.
+    pub fn vanished(&self) {
+        self.vanished.inc();
     }
 
     /// Counts a panic in a pass.
@@ -239,6 +248,7 @@ mod tests {
             r#"controller_runtime_max_concurrent_reconciles{controller="target"} 16"#,
             r#"zitadel_api_requests_total{op="create",code="201"} 1"#,
             r#"zitadel_target_failures_total{reason="NameTaken"} 0"#,
+            "zitadel_targets_left_behind_total 0",
         ] {
             assert!(text.contains(line), "{line}\nnot in\n{text}");
         }

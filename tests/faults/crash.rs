@@ -233,28 +233,29 @@ async fn twice(path: Path) -> Result<(), Failed> {
 }
 
 pub fn trials() -> Vec<Trial> {
+    // Those with the longest recoveries first: seats are given in order.
     let awake = [
-        ("faults_crash_create", Path::Create),
-        ("faults_crash_update", Path::Update),
-        ("faults_crash_lower", Path::Lower),
-        ("faults_crash_rename", Path::Rename),
-        ("faults_crash_delete", Path::Delete),
         ("faults_crash_recreate", Path::Recreate),
+        ("faults_crash_create", Path::Create),
+        ("faults_crash_refuse", Path::Refuse),
+        ("faults_crash_lower", Path::Lower),
+        ("faults_crash_update", Path::Update),
+        ("faults_crash_rename", Path::Rename),
         ("faults_crash_drift", Path::Drift),
         ("faults_crash_regain", Path::Regain),
-        ("faults_crash_refuse", Path::Refuse),
+        ("faults_crash_delete", Path::Delete),
     ];
     let asleep = [("faults_crash_create_at_start", Path::Create), ("faults_crash_delete_at_start", Path::Delete)];
     let doubled = [
+        ("faults_crash_twice_recreate", Path::Recreate),
         ("faults_crash_twice_create", Path::Create),
-        ("faults_crash_twice_update", Path::Update),
         ("faults_crash_twice_lower", Path::Lower),
+        ("faults_crash_twice_update", Path::Update),
         ("faults_crash_twice_rename", Path::Rename),
         ("faults_crash_twice_delete", Path::Delete),
-        ("faults_crash_twice_recreate", Path::Recreate),
     ];
     let awake = awake.into_iter().map(|(name, path)| trial(name, move || once(path, Watching::Awake)));
     let asleep = asleep.into_iter().map(|(name, path)| trial(name, move || once(path, Watching::Asleep)));
     let doubled = doubled.into_iter().map(|(name, path)| trial(name, move || twice(path)));
-    awake.chain(asleep).chain(doubled).collect()
+    doubled.chain(awake).chain(asleep).collect()
 }

@@ -18,6 +18,7 @@ mod cluster;
 mod cluster_faults;
 mod crash;
 mod judge;
+mod load;
 mod network;
 #[path = "../it/oracle.rs"]
 #[allow(dead_code, reason = "its own tests run with the integration tests")]
@@ -54,8 +55,9 @@ fn main() -> ExitCode {
         process::trials(),
         replicas::trials(),
         people::trials(),
-        walk::trials(),
+        load::trials(),
         crash::trials(),
+        walk::trials(),
     ];
     let trials: Vec<_> = trials.into_iter().flatten().collect();
     arguments.test_threads.get_or_insert(trials.len());

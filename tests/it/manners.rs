@@ -134,6 +134,33 @@ async fn metadata_of_others_is_left_alone() {
     world.finish().await;
 }
 
+/// Who removes the finalizer by hand is told what stays behind; who deletes in the ordinary way is not.
+#[tokio::test]
+async fn a_finalizer_removed_by_hand_is_told_with_what_is_left() {
+    let world = World::new(Generation::V2).await;
+    world.create("plain", webhook()).await;
+    world.ready("plain").await;
+    world.delete("plain").await;
+    world.gone("plain").await;
+
+    world.create("hook", webhook()).await;
+    let id = crate::world::id(&world.ready("hook").await);
+    // Its deletion waits, so that nobody is faster.
+    world.edit("hook", json!({"suspend": true})).await;
+    world.reason("hook", "Suspended").await;
+    world.delete("hook").await;
+    let patch = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    world.targets().patch("hook", &PatchParams::default(), &patch).await.unwrap();
+    world.gone("hook").await;
+    let note = world.note("LeftBehind").await;
+    assert!(note.contains(&id), "{note}");
+    assert_eq!(world.notes("LeftBehind").await.len(), 1, "the ordinary deletion left nothing");
+    let (_, metrics) = world.http("/metrics").await.unwrap();
+    assert!(metrics.contains("zitadel_targets_left_behind_total 1"), "{metrics}");
+    assert_eq!(world.zitadel.targets().len(), 1, "reported, not repaired");
+    world.finish().await;
+}
+
 /// `kubectl replace` wipes annotations and finalizers; the id in status is enough.
 #[tokio::test]
 async fn replace_changes_nothing_remotely() {

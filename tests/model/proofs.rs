@@ -134,7 +134,7 @@ fn model_without_events() {
         name: "events may not be read, v2",
         api: Api::V2,
         events: false,
-        ticks: 6,
+        ticks: 5,
         budget: budget(0, 1, 1, 0),
         faults: &[Fault::LostReply, Fault::GivenUp],
         user: &[User::Rename, User::Delete],
@@ -261,7 +261,7 @@ fn model_two_objects_at_once() {
 fn model_two_objects_and_a_deletion() {
     prove(Config {
         name: "two objects ask for one name; a lost answer, a deletion",
-        ticks: 2,
+        ticks: 1,
         lag: 0,
         objects: RIVALS.to_vec(),
         budget: budget(0, 1, 1, 0),
