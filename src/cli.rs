@@ -20,7 +20,7 @@ use crate::api::crd;
 use crate::controller::connection::Connector;
 use crate::controller::context::Context;
 use crate::controller::links::Links;
-use crate::controller::offer::{Common, PlainHttp};
+use crate::controller::offer::{ClusterConnections, Common, PlainHttp};
 use crate::controller::{self, CONCURRENCY, PASS_DEADLINE};
 use crate::ops::http::{Health, serve};
 use crate::ops::telemetry::{self, LogFormat};
@@ -68,6 +68,10 @@ struct Run {
     /// Namespace of the operator: where the Secrets of ClusterConnections are; that of its service account by default
     #[arg(long, env = "POD_NAMESPACE", value_name = "NAME", value_parser = namespace)]
     operator_namespace: Option<String>,
+
+    /// Whether ClusterConnections are served; by default while all namespaces are watched. One operator of a cluster may
+    #[arg(long, env = "CLUSTER_CONNECTIONS", value_name = "BOOL")]
+    cluster_connections: Option<bool>,
 
     /// Namespaces to watch, separated by commas; all by default
     #[arg(long, env = "WATCH_NAMESPACES", value_name = "NAMES", value_delimiter = ',', value_parser = namespace)]
@@ -171,6 +175,11 @@ impl Run {
             home: self.operator_namespace.clone().unwrap_or_else(|| kube.default_namespace().to_owned()),
             timeout: self.zitadel.timeout(),
             grace: Duration::from_secs(self.ghost_grace),
+            cluster: if self.cluster_connections.unwrap_or(self.namespaces().is_empty()) {
+                ClusterConnections::Served
+            } else {
+                ClusterConnections::Ignored
+            },
             http: if self.zitadel.allows_http() { PlainHttp::Allowed } else { PlainHttp::Refused },
             proxy: self.zitadel.proxy(),
             metrics: Arc::clone(metrics),

@@ -4,6 +4,8 @@
 //! namespaces that it allows with Secrets of the operator's namespace. So no namespace can combine a URL of its own
 //! with somebody else's credential. Doc comments are what `kubectl explain` prints.
 
+#![allow(clippy::duplicated_attributes, reason = "each printed column repeats the words of the one before")]
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};

@@ -10,10 +10,11 @@ use super::target::{Pass, claim_of};
 use crate::api::claim::ClaimState;
 use crate::api::reason::Reason;
 use crate::api::target::Target;
+use crate::plan::custody::Origin;
 use crate::plan::facts::Newest;
 use crate::plan::{Answer, Candidate, Change, Connection, Other};
 use crate::zitadel::error::ApiError;
-use crate::zitadel::events::{EventQuery, surviving_creates};
+use crate::zitadel::events::{EventKind, EventQuery, surviving_creates};
 use crate::zitadel::{Added, Error, RemoteTarget, TargetId, TargetName, Version};
 
 impl Pass<'_> {
@@ -98,6 +99,19 @@ impl Pass<'_> {
 
     pub(super) async fn delete(&self, id: &TargetId) -> Result<(), Error> {
         self.zitadel()?.delete(id).await
+    }
+
+    pub(super) async fn origin(&self, id: &TargetId) -> Result<Option<Origin>, Error> {
+        let Some(user) = self.connected.as_ref().and_then(|(_, identity)| identity.user.as_deref()) else {
+            return Err(Error::Api(own_user_unknown()));
+        };
+        let events = self.zitadel()?.events(&EventQuery::Creation(id.clone())).await?;
+        Ok(events.into_iter().find_map(|event| match event.kind {
+            EventKind::Added(name) if event.id == *id => {
+                Some(Origin { name, date: event.date, ours: event.editor.as_deref() == Some(user) })
+            }
+            _ => None,
+        }))
     }
 
     pub(super) async fn history(&self, id: &TargetId) -> Result<Option<Newest>, Error> {

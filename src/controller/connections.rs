@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::ready;
-use futures::stream::{BoxStream, SelectAll, StreamExt};
+use futures::stream::{BoxStream, StreamExt, select_all};
 use jiff::Timestamp;
 use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::core::DeserializeGuard;
@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::cluster::WriteError;
-use super::context::Context;
+use super::context::{Context, needs, shown};
 use super::link::{Key, Link};
 use super::links::{Change, Entry};
 use super::offer::Offer;
@@ -44,7 +44,6 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
 /// What a watch delivers, whichever kind it is of.
 struct Seen {
     watch: usize,
-    kind: ConnectionKind,
     news: News,
 }
 
@@ -66,8 +65,9 @@ pub(super) async fn run(
     stop: CancellationToken,
 ) {
     let Some(mut told) = context.links().told() else { return };
-    let mut watches = watches(&context, namespaces);
-    let mut keeper = Keeper::new(context, shards, watches.len(), stop.clone());
+    let (kinds, watches): (Vec<_>, Vec<_>) = watches(&context, namespaces).into_iter().unzip();
+    let mut watches = select_all(watches);
+    let mut keeper = Keeper::new(context, shards, kinds, stop.clone());
     let mut tick = tokio::time::interval(TICK);
     let mut labels = tokio::time::interval(LABELS);
     loop {
@@ -83,22 +83,24 @@ pub(super) async fn run(
     keeper.tasks.wait().await;
 }
 
-fn watches(context: &Context, namespaces: &[String]) -> SelectAll<BoxStream<'static, Seen>> {
+/// The watches, each with its kind; the position is its number.
+fn watches(context: &Context, namespaces: &[String]) -> Vec<(ConnectionKind, BoxStream<'static, Seen>)> {
     let client = context.client();
-    let mut all = SelectAll::new();
-    all.push(watched::<ClusterConnection>(0, Api::all(client.clone()), ConnectionKind::ClusterConnection));
     let apis: Vec<Api<DeserializeGuard<Connection>>> = if namespaces.is_empty() {
-        vec![Api::all(client)]
+        vec![Api::all(client.clone())]
     } else {
         namespaces.iter().map(|namespace| Api::namespaced(client.clone(), namespace)).collect()
     };
-    for (index, api) in apis.into_iter().enumerate() {
-        all.push(watched::<Connection>(index + 1, api, ConnectionKind::Connection));
+    let of_namespaces = apis.into_iter().enumerate().map(|(number, api)| watched::<Connection>(number, api));
+    let mut all: Vec<_> = of_namespaces.map(|watch| (ConnectionKind::Connection, watch)).collect();
+    if context.links().serves_cluster() {
+        let watch = watched::<ClusterConnection>(all.len(), Api::all(client));
+        all.push((ConnectionKind::ClusterConnection, watch));
     }
     all
 }
 
-fn watched<K>(watch: usize, api: Api<DeserializeGuard<K>>, kind: ConnectionKind) -> BoxStream<'static, Seen>
+fn watched<K>(watch: usize, api: Api<DeserializeGuard<K>>) -> BoxStream<'static, Seen>
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
     for<'a> Offer: From<&'a K>,
@@ -119,15 +121,15 @@ where
             Ok(watcher::Event::InitDone) => Some(News::Listed),
             Err(error) => Some(News::Failed(error.to_string())),
         };
-        ready(news.map(|news| Seen { watch, kind, news }))
+        ready(news.map(|news| Seen { watch, news }))
     });
     stream.boxed()
 }
 
 /// What one watch has delivered.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Delivered {
-    kind: Option<ConnectionKind>,
+    kind: ConnectionKind,
     /// What is there.
     there: HashSet<Key>,
     /// What the list that is being read has shown so far.
@@ -150,14 +152,20 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn new(context: Arc<Context>, shards: Arc<Vec<Shard>>, watches: usize, stop: CancellationToken) -> Self {
-        let delivered = (0..watches).map(|_| Delivered::default()).collect();
+    fn new(
+        context: Arc<Context>,
+        shards: Arc<Vec<Shard>>,
+        kinds: Vec<ConnectionKind>,
+        stop: CancellationToken,
+    ) -> Self {
+        let nothing = |kind| Delivered { kind, there: HashSet::new(), listing: None, listed: false, failing: false };
+        let delivered = kinds.into_iter().map(nothing).collect();
         Self { context, shards, stop, tasks: TaskTracker::new(), delivered, again: HashMap::new() }
     }
 
     async fn see(&mut self, seen: Seen) {
         let watch = &mut self.delivered[seen.watch];
-        watch.kind = Some(seen.kind);
+        let kind = watch.kind;
         match seen.news {
             News::There(offer) => {
                 let key = offer.key.clone();
@@ -181,27 +189,22 @@ impl Keeper {
                 for key in lost {
                     self.lose(&key);
                 }
-                self.note_read(seen.kind);
+                self.note_read(kind);
             }
             News::Failed(error) => {
                 // Where the definition is not installed, or not for this operator to read, that is how it stays.
                 if std::mem::replace(&mut watch.failing, true) {
-                    tracing::debug!(kind = seen.kind.as_str(), error, "connections cannot be watched");
+                    tracing::debug!(kind = kind.as_str(), error, "connections cannot be watched");
                 } else {
-                    tracing::info!(kind = seen.kind.as_str(), error, "connections cannot be watched; trying on");
+                    tracing::info!(kind = kind.as_str(), error, "connections cannot be watched; trying on");
                 }
             }
         }
     }
 
-    /// The kind has been read when each of its watches has been.
+    /// A kind has been read when each of its watches has been.
     fn note_read(&self, kind: ConnectionKind) {
-        let mut own = self.delivered.iter().skip(usize::from(kind == ConnectionKind::Connection));
-        let read = match kind {
-            ConnectionKind::ClusterConnection => self.delivered[0].listed,
-            ConnectionKind::Connection => own.all(|watch| watch.listed),
-        };
-        if read {
+        if self.delivered.iter().filter(|watch| watch.kind == kind).all(|watch| watch.listed) {
             self.context.links().note_read(kind);
         }
     }
@@ -262,7 +265,7 @@ impl Keeper {
             Ok(link) => link.connector.look().await,
             Err(why) => Look::Refused(why.clone()),
         };
-        let users = if offer.deleting { self.context.users(&offer.key) } else { Vec::new() };
+        let users = if offer.deleting { self.users(&offer.key).await? } else { Vec::new() };
         let view = View { deleting: offer.deleting, finalized: offer.finalized(), users: &users, look: &look };
         match plan(&view) {
             Step::Hold => self.set_finalizer(offer, true).await,
@@ -270,6 +273,16 @@ impl Keeper {
             Step::Report(report) => self.report(offer, &report).await,
             Step::Ask | Step::Ignore => Ok(()),
         }
+    }
+
+    /// Who needs the connection. The cache may not show yet what has just begun, so its silence alone releases nothing.
+    async fn users(&self, key: &Key) -> Result<Vec<String>, WriteError> {
+        let cached = self.context.users(key);
+        if !cached.is_empty() {
+            return Ok(cached);
+        }
+        let current = self.context.current_targets().await?;
+        Ok(current.iter().filter(|target| needs(target, key)).map(shown).collect())
     }
 
     async fn set_finalizer(&self, offer: &Offer, on: bool) -> Result<(), WriteError> {
@@ -342,7 +355,10 @@ impl Keeper {
 
 async fn in_time<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<(), WriteError> {
     match tokio::time::timeout(WRITE_TIMEOUT, call).await {
-        Ok(result) => Ok(drop(result?)),
+        Ok(result) => {
+            result?;
+            Ok(())
+        }
         Err(_) => Err(WriteError::Timeout),
     }
 }

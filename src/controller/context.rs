@@ -40,6 +40,8 @@ pub struct Context {
     watched: OnceLock<Vec<Api<Guarded>>>,
     filled: Semaphore,
     memory: Mutex<HashMap<String, Memory>>,
+    /// Objects that were asked to look again since their last pass began, by uid.
+    disturbed: Mutex<HashSet<String>>,
     creates: TaskTracker,
     /// Objects (uids) that were let go and whose end the watch has not shown yet.
     let_go: Mutex<HashSet<String>>,
@@ -85,6 +87,7 @@ impl Context {
             watched: OnceLock::new(),
             filled: Semaphore::new(0),
             memory: Mutex::default(),
+            disturbed: Mutex::default(),
             creates: TaskTracker::new(),
             let_go: Mutex::default(),
         }
@@ -148,12 +151,11 @@ impl Context {
         self.stores.get().into_iter().flatten().flat_map(Store::state).collect()
     }
 
-    /// The Targets (namespace/name) with a finalizer that use this connection: something may have been made for them.
+    /// The Targets (namespace/name) of the cache that need this connection.
     pub(super) fn users(&self, key: &Key) -> Vec<String> {
         let targets = self.targets();
-        let uses = |target: &&Target| Key::of(target) == *key && has_finalizer(target.metadata.finalizers.as_deref());
-        let users = targets.iter().filter_map(|object| object.0.as_ref().ok()).filter(uses);
-        users.map(|user| format!("{}/{}", user.namespace().unwrap_or_default(), user.name_any())).collect()
+        let readable = targets.iter().filter_map(|object| object.0.as_ref().ok());
+        readable.filter(|target| needs(target, key)).map(shown).collect()
     }
 
     /// Where a Target's id counts.
@@ -181,12 +183,14 @@ impl Context {
 
     /// The newer of the cached object and what our own last write returned, and how long it may rest.
     pub(super) fn newest(&self, cached: &Target) -> (Arc<Target>, Rest) {
+        let uid = cached.metadata.uid.as_deref().unwrap_or_default();
+        // A pass that was under way when the object was disturbed has put it to rest all the same.
+        let disturbed = self.disturbed.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
         let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = memory.get(cached.metadata.uid.as_deref().unwrap_or_default());
-        match known {
+        match memory.get(uid) {
             Some(known) if !is_newer(cached, &known.object) => {
                 let over = matches!(known.rest, Rest::Until(due) if due <= Instant::now());
-                (Arc::clone(&known.object), if over { Rest::Never } else { known.rest })
+                (Arc::clone(&known.object), if over || disturbed { Rest::Never } else { known.rest })
             }
             _ => (Arc::new(cached.clone()), Rest::Never),
         }
@@ -224,9 +228,7 @@ impl Context {
     pub(super) fn disturb(&self, object: &Target) {
         let uid = object.metadata.uid.as_deref().unwrap_or_default();
         self.backoff.reset(uid);
-        if let Some(known) = self.memory.lock().unwrap_or_else(PoisonError::into_inner).get_mut(uid) {
-            known.rest = Rest::Never;
-        }
+        self.disturbed.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned());
     }
 
     /// Forgets an object that is gone.
@@ -234,6 +236,7 @@ impl Context {
         let uid = object.metadata.uid.as_deref().unwrap_or_default();
         self.backoff.reset(uid);
         self.memory.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        self.disturbed.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
     }
 
     /// Notes that an object is about to be let go. One whose end no watch shows (it fell between two lists) stays noted:
@@ -260,6 +263,16 @@ impl Context {
             tracing::error!("a create was not committed in time; the next start settles it by its claim");
         }
     }
+}
+
+/// Whether something may have been made for the Target by this connection: then it needs it once more.
+pub(super) fn needs(target: &Target, key: &Key) -> bool {
+    Key::of(target) == *key && has_finalizer(target.metadata.finalizers.as_deref())
+}
+
+/// namespace/name.
+pub(super) fn shown(target: &Target) -> String {
+    format!("{}/{}", target.namespace().unwrap_or_default(), target.name_any())
 }
 
 /// Compares by resourceVersion, which Kubernetes orders as a number (KEP-5504; etcd revisions before).

@@ -18,7 +18,7 @@ use super::has_finalizer;
 use super::link::{Inputs, Key, Link};
 use super::namespaces::Namespaces;
 use super::observer::Observer;
-use super::offer::{Common, Offer};
+use super::offer::{ClusterConnections, Common, Offer};
 use crate::api::connection::ConnectionKind;
 use crate::api::target::Target;
 use crate::plan::connection::Obstacle;
@@ -89,6 +89,11 @@ impl Links {
         }
     }
 
+    /// Whether this operator serves ClusterConnections: exactly one of a cluster may.
+    pub(super) fn serves_cluster(&self) -> bool {
+        self.common.cluster == ClusterConnections::Served
+    }
+
     pub(super) const fn default_link(&self) -> &Arc<Link> {
         &self.default
     }
@@ -150,6 +155,9 @@ impl Links {
     }
 
     async fn is_read(&self, kind: ConnectionKind) -> bool {
+        if kind == ConnectionKind::ClusterConnection && !self.serves_cluster() {
+            return false;
+        }
         let mut read = self.read.subscribe();
         let first = tokio::time::timeout_at(self.started + FIRST_READ, read.wait_for(|read| read.of(kind))).await;
         first.is_ok() || self.read.borrow().of(kind)

@@ -70,7 +70,7 @@ pub async fn run(context: Arc<Context>, namespaces: &[String], stop: Cancellatio
     let tended = wake::tend(Arc::clone(&context), Arc::clone(link), Arc::clone(&shards), stop.clone());
     let observed = observer::run(Arc::clone(&context), Arc::clone(link), Arc::clone(&shards), stop.clone());
     let connections = connections::run(Arc::clone(&context), namespaces, shards, stop);
-    future::join4(future::join_all(controllers), tended, observed, connections).await;
+    future::join4(future::join_all(controllers), Box::pin(tended), Box::pin(observed), Box::pin(connections)).await;
     context.finish_creates().await;
 }
 

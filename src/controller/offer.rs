@@ -123,6 +123,15 @@ pub enum PlainHttp {
     Refused,
 }
 
+/// Whether an operator looks after the ClusterConnections. Two that did would write one status against each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClusterConnections {
+    /// It does.
+    Served,
+    /// Another one may.
+    Ignored,
+}
+
 /// What all connections have in common, by the operator's flags.
 pub struct Common {
     /// For reading Secrets.
@@ -133,6 +142,8 @@ pub struct Common {
     pub timeout: Duration,
     /// How long a read side may miss a target.
     pub grace: Duration,
+    /// Whether ClusterConnections are served.
+    pub cluster: ClusterConnections,
     /// Whether http is allowed.
     pub http: PlainHttp,
     /// The way to ZITADEL.

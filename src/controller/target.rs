@@ -253,6 +253,7 @@ impl<'a> Pass<'a> {
                 Answer::Updated(change, raise, result)
             }
             Step::History(id) => Answer::History(self.history(&id).await),
+            Step::Trace(id) => Answer::Traced(self.origin(&id).await),
             Step::Delete(id) => Answer::Deleted(self.delete(&id).await),
             Step::Wait(pause) => {
                 tokio::time::sleep(pause).await;

@@ -54,7 +54,8 @@ impl Obstacle {
                 format!("there is no {}: create it, or correct spec.connectionRef", shown(reference))
             }
             Self::Unread(kind) => format!(
-                "{}s cannot be read: their definition is not installed, or the operator may not list and watch them",
+                "{}s cannot be read: their definition is not installed, or the operator may not list and watch them, or was \
+                 started for some namespaces only",
                 kind.as_str()
             ),
             Self::Going(reference) => {

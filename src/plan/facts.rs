@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 
 use super::connection::Obstacle;
+use super::custody::Origin;
 use crate::api::claim::Claim;
 use crate::api::connection::ConnectionRef;
 use crate::zitadel::{
@@ -100,6 +101,8 @@ pub enum Answer {
     Surveyed(Option<Timestamp>),
     /// Of History.
     History(Result<Option<Newest>, Error>),
+    /// Of Trace: who created the target; `None` if nobody ever did.
+    Traced(Result<Option<Origin>, Error>),
     /// Of Delete.
     Deleted(Result<(), Error>),
     /// Of Wait, Hold and DropClaim: nothing is learned but that it was done.
@@ -118,6 +121,7 @@ impl Answer {
             Self::Read(result) => result.as_ref().err(),
             Self::Probed(result) | Self::Updated(_, _, result) => result.as_ref().err(),
             Self::History(result) => result.as_ref().err(),
+            Self::Traced(result) => result.as_ref().err(),
             Self::Deleted(result) => result.as_ref().err(),
             Self::Claimed
             | Self::Unconnected(_)
@@ -157,6 +161,7 @@ pub struct Facts {
     pub(super) raised: bool,
     pub(super) update_failed: Option<Error>,
     pub(super) history: Option<Result<Option<Newest>, Error>>,
+    pub(super) origin: Option<Result<Option<Origin>, Error>>,
     pub(super) deleted: Option<Result<(), Error>>,
     /// How often this pass has waited for the read side.
     pub(super) waits: u32,
@@ -201,6 +206,7 @@ impl Facts {
             Answer::Surveyed(newest) => self.surveyed = Some(newest.unwrap_or(Timestamp::MIN)),
             Answer::Updated(change, raise, result) => self.learn_update(change, raise, result),
             Answer::History(newest) => self.history = Some(newest),
+            Answer::Traced(origin) => self.origin = Some(origin),
             Answer::Deleted(result) => self.deleted = Some(result),
             Answer::Done => {}
         }

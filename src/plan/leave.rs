@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::connection::is_hearsay;
+use super::custody::vouch;
 use super::facts::{Connection, Facts};
 use super::settle::{Settlement, outcome_unknown, settle};
 use super::{Object, Release, Step, Verdict};
@@ -47,7 +48,11 @@ pub(super) fn delete(object: &Object<'_>, facts: &Facts, now: Timestamp) -> Step
     }
     match (claim, id) {
         (Some(claim), _) => abandon(claim, connection, facts, now),
-        (None, Some(id)) => Step::Delete(id),
+        (None, Some(id)) => match vouch(object, &id, None, connection, facts) {
+            Some(Step::Finish(verdict)) => Step::Finish(verdict.while_deleting()),
+            Some(step) => step,
+            None => Step::Delete(id),
+        },
         (None, None) => Step::Release(Release::NothingRemote),
     }
 }

@@ -6,6 +6,7 @@
 
 mod adopt;
 pub mod connection;
+pub mod custody;
 pub mod difference;
 pub mod facts;
 mod leave;
@@ -144,6 +145,8 @@ pub enum Step {
     Survey,
     /// Read the newest event of the target.
     History(TargetId),
+    /// Ask who created the target.
+    Trace(TargetId),
     /// Delete the target.
     Delete(TargetId),
     /// Give the read side a moment to catch up with a write.

@@ -139,6 +139,16 @@ impl Verdict {
         Self::stalled(Reason::AdoptionConflict, text)
     }
 
+    /// The id in status is of a target that somebody else created.
+    #[must_use]
+    pub fn untitled(id: &TargetId) -> Self {
+        let text = format!(
+            "status names target {id}, which another user created in ZITADEL and no claim of this object announced: \
+             nothing is touched; set spec.externalId to {id} to take it over"
+        );
+        Self::stalled(Reason::AdoptionConflict, text)
+    }
+
     /// An older Target has the remote target.
     #[must_use]
     pub fn contested(rival: &str) -> Self {

@@ -13,6 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::adopt::adopt;
 use super::connection::is_hearsay;
+use super::custody::vouch;
 use super::difference::{fields, next_edit};
 use super::facts::{Connection, Facts};
 use super::leave::delete;
@@ -220,7 +221,11 @@ fn keep(
                 Step::Finish(without_payload_types(object, connection))
             }
             Some(_) if facts.changes.len() > 4 => Step::Finish(Verdict::verifying()),
-            Some(edit) => Step::Update { id: id.clone(), change: edit.change, raise: edit.raise },
+            Some(edit) => vouch(object, id, remote.created, connection, facts).unwrap_or_else(|| Step::Update {
+                id: id.clone(),
+                change: edit.change,
+                raise: edit.raise,
+            }),
         },
     }
 }
@@ -322,7 +327,9 @@ fn replace_ghost(
     }
     match (facts.surveyed, &facts.deleted) {
         (None, _) => Step::Survey,
-        (Some(shown), None) if shown > newest.unwrap_or(Timestamp::MIN) => Step::Delete(id.clone()),
+        (Some(shown), None) if shown > newest.unwrap_or(Timestamp::MIN) => {
+            vouch(object, id, None, connection, facts).unwrap_or_else(|| Step::Delete(id.clone()))
+        }
         (Some(_), None) => Step::Finish(Verdict::ghost(connection)),
         (Some(_), Some(Err(error))) => Step::Finish(Verdict::failed(error)),
         (Some(_), Some(Ok(()))) => begin(object, Some(id), wanted, connection, facts, now),

@@ -22,6 +22,8 @@ pub enum EventQuery {
     Story(Timestamp),
     /// The newest event of one target.
     Newest(TargetId),
+    /// The creation of one target.
+    Creation(TargetId),
     /// The newest event of all targets.
     Last,
 }
@@ -95,6 +97,9 @@ pub(super) fn search(query: &EventQuery) -> Request {
         EventQuery::Story(from) => json!({
             "aggregateTypes": ["target"], "asc": true, "from": from.to_string(), "limit": PAGE,
         }),
+        EventQuery::Creation(id) => json!({
+            "aggregateTypes": ["target"], "eventTypes": ["target.added"], "aggregateId": id.as_str(), "limit": 1,
+        }),
         EventQuery::Last => json!({"aggregateTypes": ["target"], "limit": 1}),
         EventQuery::Newest(id) => json!({"aggregateTypes": ["target"], "aggregateId": id.as_str(), "limit": 1}),
     };
@@ -109,7 +114,7 @@ impl EventQuery {
         match self {
             Self::Since(_) => Some(Self::Since(from)),
             Self::Story(_) => Some(Self::Story(from)),
-            Self::Newest(_) | Self::Last => None,
+            Self::Newest(_) | Self::Creation(_) | Self::Last => None,
         }
     }
 }

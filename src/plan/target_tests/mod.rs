@@ -3,6 +3,7 @@
 //! The shell's part (what a step does to the object) is played by [`Life`].
 
 mod creating;
+mod custody;
 mod keeping;
 mod leaving;
 mod payload;
