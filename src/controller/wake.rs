@@ -58,6 +58,8 @@ pub(super) async fn tend(context: Arc<Context>, link: Arc<Link>, shards: Arc<Vec
                 Inspection::Changed => {
                     tracing::info!(connection = ?link.key, "the credential or the CA bundle has changed");
                     connector.retry_now().await;
+                    // Where all is well it is tried as well: its next call may be a day away.
+                    connector.renew().await;
                     wake(&shards, &context, &link.key, waits_for_connection);
                 }
                 // The probe that follows says what is wrong.

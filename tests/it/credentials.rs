@@ -111,6 +111,21 @@ async fn a_credential_is_replaced_without_notice() {
     }
 }
 
+/// Also where nothing else would make a call for a day: whoever removes the old key next is safe.
+#[tokio::test]
+async fn a_replaced_key_is_tried_at_once_while_nothing_happens() {
+    let setup = Setup::new(Generation::V2).flag("--resync-interval", "86400").without_operator();
+    let world = World::with(setup).await;
+    start(&world, Way::Key).await;
+    world.create("hook", webhook()).await;
+    world.ready("hook").await;
+    let asked = world.zitadel.token_requests();
+    put_fresh(&world, Way::Key);
+    world.until("the new key is exchanged", || async { world.zitadel.token_requests() > asked }).await;
+    assert!(is_ready(&world.get("hook").await));
+    world.finish().await;
+}
+
 /// Tokens of a few seconds: renewed before their end, so that no call is ever refused.
 #[tokio::test]
 async fn tokens_are_renewed_before_they_end() {
