@@ -232,6 +232,9 @@ pub struct ConnectionReport {
     /// Id of the ZITADEL instance, where the credential may read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
+    /// Issuer of the instance's tokens, as the server names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
     /// Version of the server, where the credential may read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_version: Option<String>,

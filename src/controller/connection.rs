@@ -30,6 +30,8 @@ pub struct Connector {
     changed: Notify,
     /// The instance that answered last.
     instance: std::sync::Mutex<Option<String>>,
+    /// The issuer that it named; asked for the status of a resource alone.
+    issuer: std::sync::Mutex<Option<String>>,
 }
 
 #[derive(Debug)]
@@ -75,6 +77,7 @@ impl Connector {
             state: Mutex::new(State::Unproved),
             changed: Notify::new(),
             instance: std::sync::Mutex::default(),
+            issuer: std::sync::Mutex::default(),
         }
     }
 
@@ -133,10 +136,12 @@ impl Connector {
     }
 
     async fn probe(&self) -> Result<Identity, Error> {
-        if let Some(keys) = &self.keys {
-            keys.refresh().await?;
-        }
-        self.client.connect().await
+        let Some(keys) = &self.keys else { return self.client.connect().await };
+        keys.refresh().await?;
+        let identity = self.client.connect().await?;
+        let issuer = self.client.issuer().await;
+        *self.issuer.lock().unwrap_or_else(PoisonError::into_inner) = issuer;
+        Ok(identity)
     }
 
     /// Takes in that a call failed: if that may be the connection's fault, it has to be proved again.
@@ -178,7 +183,10 @@ impl Connector {
     /// What is known of it.
     pub(super) async fn look(&self) -> Look {
         match &*self.state.lock().await {
-            State::Up(identity, _) => Look::Up(identity.clone()),
+            State::Up(identity, _) => {
+                let issuer = self.issuer.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                Look::Up(identity.clone(), issuer)
+            }
             State::Down { error, .. } => Look::Down(error.clone()),
             State::Unproved | State::Doubted => Look::Due,
         }

@@ -107,8 +107,8 @@ pub(super) fn is_hearsay(recorded: Option<&ConnectionStatus>, connection: &Conne
 pub enum Look {
     /// It was not asked yet, or has to be asked again.
     Due,
-    /// It works.
-    Up(Identity),
+    /// It works; with the issuer that the server names, where it tells.
+    Up(Identity, Option<String>),
     /// It does not.
     Down(Error),
     /// The operator refuses its spec.
@@ -153,7 +153,7 @@ pub struct Report {
     /// Their message.
     pub message: String,
     /// What answers, if it was learned.
-    pub known: Option<Identity>,
+    pub known: Option<(Identity, Option<String>)>,
     /// The text of the Event on a transition.
     pub note: String,
 }
@@ -170,8 +170,8 @@ pub fn plan(view: &View<'_>) -> Step {
     }
     match view.look {
         Look::Due => Step::Ask,
-        Look::Up(identity) => Step::Report(Report {
-            known: Some(identity.clone()),
+        Look::Up(identity, issuer) => Step::Report(Report {
+            known: Some((identity.clone(), issuer.clone())),
             ..report(Health::Ready, Reason::Available, "ZITADEL answers and accepts the credential".to_owned())
         }),
         Look::Down(error) => Step::Report(Report {
@@ -204,9 +204,10 @@ fn in_use(users: &[String]) -> Report {
 #[must_use]
 pub fn render(previous: &ConnectionReport, report: &Report, generation: i64, now: Timestamp) -> ConnectionReport {
     let mut status = previous.clone();
-    if let Some(identity) = &report.known {
+    if let Some((identity, issuer)) = &report.known {
         status.api = Some(identity.api.to_string());
         status.instance.clone_from(&identity.instance);
+        status.issuer.clone_from(issuer);
         status.server_version.clone_from(&identity.server_version);
     }
     let plain = (report.health, report.reason, report.message.clone());
@@ -233,7 +234,7 @@ mod tests {
             user: Some("u".into()),
             server_version: Some("v4.13.1".into()),
         };
-        Look::Up(identity)
+        Look::Up(identity, Some("https://auth.example.com".into()))
     }
 
     fn view<'a>(look: &'a Look, users: &'a [String]) -> View<'a> {
@@ -262,6 +263,7 @@ mod tests {
         let Step::Report(well) = plan(&view(&up(), &[])) else { panic!("a report") };
         let status = render(&ConnectionReport::default(), &well, 1, now());
         assert_eq!((status.api.as_deref(), status.instance.as_deref()), (Some("v2"), Some("i")));
+        assert_eq!(status.issuer.as_deref(), Some("https://auth.example.com"));
         assert_eq!(render(&status, &well, 1, now()), status, "nothing moves when nothing happens");
         let down = Look::Down(Error::Connect("refused".into()));
         let Step::Report(ill) = plan(&view(&down, &[])) else { panic!("a report") };

@@ -248,6 +248,13 @@ impl Client {
         Ok(Identity { api, instance, user, server_version: version })
     }
 
+    /// The issuer that the server names for itself, where it tells: nothing depends on it.
+    pub async fn issuer(&self) -> Option<String> {
+        let request = Request::new(http::Method::GET, "/.well-known/openid-configuration").unsigned();
+        let answer = self.call(Op::Identity, &request, Cap::One).await.ok()?;
+        answer.body.get("issuer")?.as_str().map(str::to_owned)
+    }
+
     /// Reads a string of an answer that the credential need not be allowed to see.
     async fn read_optional(&self, path: &str, pointer: &str) -> Result<(Option<String>, Option<String>), Error> {
         let request = Request::new(http::Method::GET, path);

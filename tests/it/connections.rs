@@ -111,6 +111,7 @@ async fn a_connection_says_what_answers_and_serves_its_namespace() {
         let report = says(&world, &world.namespace, "other", "True", "Available").await;
         assert_eq!(report.api, Some(generation.to_string()));
         assert_eq!(report.instance, Some(other.instance_id()));
+        assert!(report.issuer.is_some() && report.server_version.is_some(), "{report:?}");
 
         world.create("hook", by("other")).await;
         world.create("plain", webhook()).await;
