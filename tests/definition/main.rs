@@ -8,6 +8,8 @@
 
 #[path = "../it/cluster.rs"]
 mod cluster;
+#[path = "../it/command.rs"]
+mod command;
 #[path = "../it/oracle.rs"]
 mod oracle;
 #[path = "../it/world.rs"]

@@ -11,6 +11,7 @@ mod admission;
 mod arguments;
 mod canary;
 mod cluster;
+mod command;
 mod connections;
 mod crash;
 mod credentials;

@@ -19,6 +19,7 @@ use zitadel_actions_operator::api::target::{Target, TargetSpec};
 use zitadel_stand_in::{EventKind, Generation, Op, Options, StandIn};
 
 use crate::cluster::{Said, client, kubectl, namespace, plane};
+use crate::command::{override_flags, wrapped};
 use crate::oracle::Oracle;
 
 /// Longest wait for a condition; a test that needs longer is broken or shows a bug.
@@ -364,36 +365,6 @@ async fn watch(api: Api<Target>, oracle: Arc<Mutex<Oracle>>) {
             oracle.lock().unwrap().see(&target);
         }
     }
-}
-
-/// Rebuilds a command with other values for some flags.
-fn override_flags(command: &Command, flags: &[String]) -> Command {
-    let mut arguments: Vec<String> = command.get_args().map(|a| a.to_string_lossy().into_owned()).collect();
-    for flag in flags {
-        let (name, value) = flag.split_once('=').unwrap_or((flag, ""));
-        match arguments.iter().position(|argument| argument == name) {
-            Some(at) => value.clone_into(&mut arguments[at + 1]),
-            None if value.is_empty() => arguments.push(name.to_owned()),
-            None => arguments.extend([name.to_owned(), value.to_owned()]),
-        }
-    }
-    // Another kind of credential takes the place of the usual one.
-    if arguments.iter().any(|argument| matches!(argument.as_str(), "--zitadel-key-file" | "--zitadel-client-id-file")) {
-        let at = arguments.iter().position(|argument| argument == "--zitadel-token-file").expect("the usual flag");
-        arguments.drain(at..at + 2);
-    }
-    let mut rebuilt = Command::new(command.get_program());
-    rebuilt.args(arguments).envs(command.get_envs().filter_map(|(key, value)| Some((key, value?))));
-    rebuilt
-}
-
-/// The same command, run by another program.
-fn wrapped(command: Command, wrapper: &[String]) -> Command {
-    let [program, arguments @ ..] = wrapper else { return command };
-    let mut outer = Command::new(program);
-    outer.args(arguments).arg(command.get_program()).args(command.get_args());
-    outer.envs(command.get_envs().filter_map(|(key, value)| Some((key, value?))));
-    outer
 }
 
 /// What an operator has logged so far.
