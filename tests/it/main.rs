@@ -22,6 +22,7 @@ mod lifecycle;
 mod manners;
 mod oracle;
 mod reasons;
+mod rights;
 mod tenancy;
 mod trouble;
 mod upgrades;
