@@ -154,10 +154,10 @@ pub struct Facts {
     pub(super) surveyed: Option<Timestamp>,
     /// What this pass has written.
     pub(super) changes: Vec<Change>,
-    /// The newest state that the write side is known to have: after a write, or as a probe has shown it.
+    /// The newest state of the write side that an earlier pass has learned of.
+    pub(super) resumed: Option<Version>,
+    /// The newest one that this pass has: after a write, or as a probe has shown it.
     pub(super) written: Option<Version>,
-    /// Whether this pass itself has had an answer of the write side about the target.
-    pub(super) proven: bool,
     pub(super) raised: bool,
     pub(super) update_failed: Option<Error>,
     pub(super) history: Option<Result<Option<Newest>, Error>>,
@@ -180,7 +180,7 @@ impl Facts {
             }
             Answer::Created(config, created) => {
                 // What was learned of a former target says nothing of this one.
-                *self = Self { connection: self.connection.take(), created: true, proven: true, ..Self::default() };
+                *self = Self { connection: self.connection.take(), created: true, ..Self::default() };
                 self.view = is_proof(&config).then(|| Ok(Some(as_posted(&config, created))));
             }
             Answer::CreateFailed(error) => {
@@ -192,14 +192,13 @@ impl Facts {
             Answer::Others(others) => self.others = Some(others),
             Answer::Committed(id) => {
                 self.recovered = Some(id);
-                // It was the state of a former target.
-                self.written = None;
+                // They were states of a former target.
+                (self.resumed, self.written) = (None, None);
             }
             Answer::Read(view) => self.view = Some(view),
             Answer::Probed(result) => {
                 if let Ok(version) = &result {
                     self.known_to_exist(version);
-                    self.proven = true;
                 }
                 self.probed = Some(result);
             }
@@ -221,7 +220,7 @@ impl Facts {
     /// Goes on from what an earlier pass wrote and could not read back yet.
     #[must_use]
     pub fn resume(written: Option<Version>) -> Self {
-        Self { written, ..Self::default() }
+        Self { resumed: written, ..Self::default() }
     }
 
     /// Date of the state that the newest read showed.
@@ -232,8 +231,13 @@ impl Facts {
 
     /// The newest state that the write side is known to have, if this pass or the one before learned of one.
     #[must_use]
-    pub const fn written(&self) -> Option<&Version> {
-        self.written.as_ref()
+    pub fn written(&self) -> Option<&Version> {
+        self.written.as_ref().or(self.resumed.as_ref())
+    }
+
+    /// Whether the write side has told this pass what it holds.
+    pub(super) const fn proven(&self) -> bool {
+        self.created || self.written.is_some()
     }
 
     /// Notes that the read side was given time: what was read before no longer counts.
@@ -250,16 +254,14 @@ impl Facts {
     }
 
     fn known_to_exist(&mut self, version: &Version) {
-        if self.written.as_ref().is_none_or(|known| known.is_before(version)) {
-            self.written = Some(version.clone());
-        }
+        let newest = self.written().filter(|known| !known.is_before(version)).unwrap_or(version);
+        self.written = Some(newest.clone());
     }
 
     fn learn_update(&mut self, change: Change, raise: bool, result: Result<Version, Error>) {
         match result {
             Ok(version) => {
                 self.written = Some(version);
-                self.proven = true;
                 self.changes.push(change);
                 self.raised = raise;
                 if !raise {

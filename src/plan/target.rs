@@ -232,7 +232,7 @@ fn keep(
 
 /// The newest state that is certain to exist: reads of an older one prove nothing.
 fn known_version(object: &Object<'_>, facts: &Facts) -> Version {
-    facts.written.clone().unwrap_or_else(|| Version {
+    facts.written().cloned().unwrap_or_else(|| Version {
         sequence: object.status.sequence.as_deref().and_then(|text| text.parse().ok()),
         changed: object.status.change_date.as_deref().and_then(|text| text.parse().ok()),
     })
@@ -242,7 +242,7 @@ fn known_version(object: &Object<'_>, facts: &Facts) -> Version {
 /// that is known now excludes it. So the write side is asked once per generation that changes nothing in ZITADEL.
 fn is_unproven(object: &Object<'_>, facts: &Facts) -> bool {
     let first_look = object.status.observed_generation != Some(object.generation);
-    first_look && !facts.proven && !object.observed_only()
+    first_look && !facts.proven() && !object.observed_only()
 }
 
 fn prove(

@@ -250,12 +250,26 @@ async fn race(generation: Generation) -> Outcome {
     let lost = |name: &str| arena.vanished().iter().any(|object| object.name_any() == name);
     let left = || arena.zitadel.targets().into_iter().map(|target| target.name).collect::<Vec<_>>();
     arena.until("nothing else is left", || async { left().iter().all(|name| lost(name)) }).await;
-    let (count, left) = (arena.vanished().len(), left().len());
+    let count = arena.vanished().len();
+    reported(&arena).await;
+    let left = left().len();
     arena.close().await;
     if count == 0 {
         return Outcome::Struck;
     }
     Outcome::Vanished(format!("{count} of {RACES} objects vanished with their finalizer, {left} targets are left"))
+}
+
+/// The operator has told of every target that is left.
+async fn reported(arena: &Arena) {
+    let told = || async {
+        let notes = arena.notes("LeftBehind").await;
+        let named = |target: &zitadel_stand_in::Target| {
+            notes.iter().any(|note| note.contains(&target.id) || note.contains(&format!("{:?}", target.name)))
+        };
+        arena.zitadel.targets().iter().all(named)
+    };
+    arena.until("what is left is told", told).await;
 }
 
 /// kube-apiserver may lose an object in the moment of its claim; then its target keeps the name, and this is said.
@@ -275,6 +289,7 @@ async fn hasty(generation: Generation) -> Outcome {
     tokio::select! {
         () = arena.until("the object that vanished blocks the name", blocked) => {
             assert_eq!(arena.zitadel.targets().len(), 1, "{}", arena.explain().await);
+            reported(&arena).await;
             arena.close().await;
             return Outcome::Vanished("an object vanished in the moment of its claim; its target keeps the name".into());
         }

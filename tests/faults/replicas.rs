@@ -12,7 +12,7 @@ use crate::path::{Path, Watching};
 use crate::point::{Armed, Edge, Point, Spot};
 use crate::report::{Suite, trial};
 use crate::walk::Dice;
-use crate::world::{log, webhook};
+use crate::world::{Setup, log, webhook};
 
 async fn graceful_stop() -> Result<(), Failed> {
     let mut suite = Suite::new("F7");
@@ -34,7 +34,9 @@ async fn graceful_stop() -> Result<(), Failed> {
 
 /// The operator has been told to stop with this call in flight.
 async fn stopping(path: Path, spot: Spot, generation: Generation) -> (Arena, Armed) {
-    let arena = path.prepare(generation, Watching::Awake).await;
+    // Also on a loaded machine the answer is to come in time.
+    let setup = Setup::new(generation).flag("--zitadel-timeout", "10");
+    let arena = path.prepare_in(setup, Watching::Awake, 0).await;
     let armed = Point { spot, skip: 0, edge: Edge::After }.arm(&arena);
     path.act(&arena).await;
     arena.until("the call is in flight", || async { armed.struck() }).await;

@@ -4,7 +4,8 @@ use stateright::{Model, Property};
 
 use super::config::{External, Fault, Operator, User};
 use super::create::land;
-use super::shell::{newest, touching};
+use super::owner::touching;
+use super::shell::newest;
 use super::state::{Call, Date, Event, Failure, Late, Learned, Replica, Settings, Todo, What, Work, World};
 use super::{properties, rest, zitadel};
 

@@ -3,7 +3,8 @@
 use super::cluster::Refused;
 use super::config::{Fault, Mutation, Operator};
 use super::convert;
-use super::shell::{note, touching};
+use super::owner::touching;
+use super::shell::note;
 use super::state::{Call, Date, Failure, Flaw, Id, Late, Learned, Object, Task, Work, World};
 use super::zitadel;
 

@@ -9,6 +9,7 @@ mod cluster;
 mod config;
 mod convert;
 mod create;
+mod owner;
 mod proofs;
 mod properties;
 mod rest;

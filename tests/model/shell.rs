@@ -3,6 +3,7 @@
 use super::cluster::Refused;
 use super::config::{Mutation, Operator};
 use super::convert;
+use super::owner::{bequeath, judge_adoption, touching};
 use super::state::{
     Candidate, Change, Claim, Date, Failure, Flaw, Id, Learned, LetGo, Object, Other, Pass, Replica, Said, Status,
     Task, Todo, Version, Work, World,
@@ -158,7 +159,7 @@ impl Operator {
                     catch_up(world, replica, &pass.object);
                 }
                 if let (Ok(written), Some(pass)) = (written, pass) {
-                    let acknowledged = pass.learned.iter().filter_map(|learned| self.acknowledged(learned));
+                    let acknowledged = pass.learned.iter().filter_map(acknowledged);
                     let known = acknowledged.chain(object.status.changed).max();
                     self.judge_ready(world, &object, &status, known);
                     self.rest(world, replica, &pass, written);
@@ -288,16 +289,6 @@ impl Operator {
             .collect()
     }
 
-    /// The state that an answer acknowledges.
-    fn acknowledged(&self, learned: &Learned) -> Option<Date> {
-        match learned {
-            Learned::Created(_, _, date) => Some(*date),
-            Learned::Updated(_, _, Ok(version)) => Some(version.changed),
-            Learned::Probed(Ok(version)) => Some(version.changed),
-            _ => None,
-        }
-    }
-
     /// I4, at the moment when a status has been written: `known` is the newest state that the writer knew of.
     pub fn judge_ready(&self, world: &mut World, object: &Object, status: &Status, known: Option<Date>) {
         let Some((Said::Ready, _, generation)) = status.said else { return };
@@ -321,53 +312,13 @@ fn viewed(state: &Replica) -> Option<Version> {
     if let Learned::Read(Ok(Some(view))) = learned { Some(view.version) } else { None }
 }
 
-/// Does something to a target for an object, and tells if it was none of that object's.
-pub fn touching<T>(world: &mut World, id: Id, uid: u8, act: impl FnOnce(&mut World) -> T) -> T {
-    let (before, owned) = (world.log.len(), take_over(world, id, uid));
-    let result = act(world);
-    if world.log.len() > before && !owned {
-        world.flaw = Some(Flaw::ForeignTouched);
+/// The state that an answer acknowledges.
+const fn acknowledged(learned: &Learned) -> Option<Date> {
+    match learned {
+        Learned::Created(_, _, date) => Some(*date),
+        Learned::Updated(_, _, Ok(version)) | Learned::Probed(Ok(version)) => Some(version.changed),
+        _ => None,
     }
-    result
-}
-
-/// I3, when the id of a target has been recorded for an object.
-fn judge_adoption(world: &mut World, id: Id, uid: u8) {
-    if !take_over(world, id, uid) {
-        world.flaw = Some(Flaw::ForeignAdopted);
-    }
-}
-
-/// Whether a target is an object's from now on. One that was made for another has no owner, and whoever finds it may
-/// have it, if its object was let go with Retain before its id was recorded; or if its object has not recorded it, and
-/// no answer that tells of it is on its way any more.
-fn take_over(world: &mut World, id: Id, uid: u8) -> bool {
-    let Some(maker) = zitadel::creator(&world.log, id) else { return false };
-    if maker == uid {
-        return true;
-    }
-    let retained = world.retained & (1 << maker) != 0 && world.kept & (1 << id) == 0;
-    if !retained && !will_never_know(world, maker, id) {
-        return false;
-    }
-    for event in world.log.iter_mut().filter(|event| event.id == id && event.by == Some(maker)) {
-        event.by = Some(uid);
-    }
-    true
-}
-
-/// Whether an object is there, has not recorded a target that was made for it, and no task will.
-fn will_never_know(world: &World, maker: u8, id: Id) -> bool {
-    let waits = |task: &Task| {
-        let told = match task.work {
-            Work::Posting(None) => false,
-            Work::Posting(Some((made, _))) | Work::Committing(made, ..) | Work::Orphaned(made) => made == id,
-        };
-        told && task.base.uid == maker
-    };
-    let mut tasks = world.replicas.iter().flat_map(|replica| &replica.tasks);
-    let mut objects = world.objects.iter().flatten();
-    !tasks.any(waits) && objects.any(|object| object.uid == maker && object.status.id != Some(id))
 }
 
 /// What a replica takes an object to be.
@@ -412,21 +363,6 @@ fn older_holder(world: &World, replica: usize, object: &Object) -> bool {
         .status
         .id
         .is_some_and(|id| others.into_iter().any(|other| other.status.id == Some(id) && other.uid < object.uid))
-}
-
-/// What may have been made for an object that goes without it is what an older one, with an open claim on its name, looks
-/// for: from then on it must find it.
-fn bequeath(world: &mut World, uid: u8) {
-    let left: Vec<_> = zitadel::all(&world.log).filter(|(_, by, _)| *by == Some(uid)).collect();
-    for (id, _, settings) in left {
-        let asks = |object: &&Object| {
-            object.uid < uid && convert::open_claim(object).is_some_and(|c| convert::same_name(c.name, settings.name))
-        };
-        let heir = world.objects.iter().flatten().find(asks).map(|object| object.uid);
-        for event in world.log.iter_mut().filter(|event| event.id == id && heir.is_some() && event.by == Some(uid)) {
-            event.by = heir;
-        }
-    }
 }
 
 fn let_go(world: &mut World, replica: usize, object: &Object, release: LetGo) {
