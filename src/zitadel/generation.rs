@@ -67,10 +67,9 @@ impl Api {
     #[must_use]
     pub fn payload_types(self, server_version: Option<&str>) -> Support {
         match (self, server_version.and_then(release)) {
-            (Self::V3Alpha | Self::ResourcesV3Alpha | Self::V2Beta, _) => Support::No,
             (Self::V2, None) => Support::Untold,
             (Self::V2, Some(release)) if release >= (4, 8) => Support::Yes,
-            (Self::V2, Some(_)) => Support::No,
+            _ => Support::No,
         }
     }
 }

@@ -62,16 +62,15 @@ async fn every_behaviour_on_every_generation() {
     let columns = join_all(ways().map(|way| tokio::spawn(column(way)))).await;
     let columns: Vec<_> =
         columns.into_iter().map(|column| column.expect("a column catches its own failures")).collect();
-    let mut matrix = format!("{:14}", "");
-    for (name, _) in &columns {
-        matrix += &format!("{name:>11}");
-    }
-    for (row, behaviour) in BEHAVIOURS.iter().enumerate() {
-        matrix += &format!("\n{behaviour:14}");
-        for (_, cells) in &columns {
-            matrix += &format!("{:>11}", cells.get(row).copied().unwrap_or("-"));
-        }
-    }
+    let line = |head: &str, cells: Vec<&str>| {
+        let cells: Vec<_> = cells.into_iter().map(|cell| format!("{cell:>11}")).collect();
+        format!("{head:14}{}", cells.concat())
+    };
+    let head = line("", columns.iter().map(|(name, _)| name.as_ref()).collect());
+    let rows = BEHAVIOURS.iter().enumerate().map(|(row, behaviour)| {
+        line(behaviour, columns.iter().map(|(_, cells)| cells.get(row).copied().unwrap_or("-")).collect())
+    });
+    let matrix = [head].into_iter().chain(rows).collect::<Vec<_>>().join("\n");
     println!("{matrix}");
     let passed =
         columns.iter().all(|(_, cells)| cells.len() == BEHAVIOURS.len() && cells.iter().all(|cell| *cell == "ok"));

@@ -27,14 +27,14 @@ fn rules(template: &str) -> Value {
 
 /// Grants rules in the namespace of the world to the operator's account, which lives elsewhere.
 async fn grant(world: &World, home: &str, name: &str, rules: Value) {
-    let role = json!({"metadata": {"name": name}, "rules": rules});
+    let granted = json!({"metadata": {"name": name}, "rules": rules});
     let binding = json!({
         "metadata": {"name": name},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
         "subjects": [{"kind": "ServiceAccount", "name": "operator", "namespace": home}],
     });
-    let roles: Api<Role> = Api::namespaced(world.client.clone(), &world.namespace);
-    roles.create(&PostParams::default(), &serde_json::from_value(role).unwrap()).await.unwrap();
+    let granting: Api<Role> = Api::namespaced(world.client.clone(), &world.namespace);
+    granting.create(&PostParams::default(), &serde_json::from_value(granted).unwrap()).await.unwrap();
     let bindings: Api<RoleBinding> = Api::namespaced(world.client.clone(), &world.namespace);
     bindings.create(&PostParams::default(), &serde_json::from_value(binding).unwrap()).await.unwrap();
 }
