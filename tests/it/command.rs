@@ -19,8 +19,22 @@ pub fn override_flags(command: &Command, flags: &[String]) -> Command {
         arguments.drain(at..at + 2);
     }
     let mut rebuilt = Command::new(command.get_program());
-    rebuilt.args(arguments).envs(command.get_envs().filter_map(|(key, value)| Some((key, value?))));
+    rebuilt.args(arguments);
+    // Those of a real server (see [`crate::real`]) would join the flags of every operator.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ZITADEL_")) {
+        rebuilt.env_remove(name);
+    }
+    copy_environment(command, &mut rebuilt);
     rebuilt
+}
+
+fn copy_environment(from: &Command, to: &mut Command) {
+    for (name, value) in from.get_envs() {
+        match value {
+            Some(value) => to.env(name, value),
+            None => to.env_remove(name),
+        };
+    }
 }
 
 /// The same command, run by another program.
@@ -28,6 +42,6 @@ pub fn wrapped(command: Command, wrapper: &[String]) -> Command {
     let [program, arguments @ ..] = wrapper else { return command };
     let mut outer = Command::new(program);
     outer.args(arguments).arg(command.get_program()).args(command.get_args());
-    outer.envs(command.get_envs().filter_map(|(key, value)| Some((key, value?))));
+    copy_environment(&command, &mut outer);
     outer
 }

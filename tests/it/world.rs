@@ -44,6 +44,8 @@ pub struct Setup {
     pub kubeconfig: Option<PathBuf>,
     /// A program with arguments that runs the operator, whose program and arguments come after.
     pub wrapper: Vec<String>,
+    /// Whether the operator trusts the system's certificate authorities, as it needs to on a real server.
+    pub system_authorities: bool,
 }
 
 impl Setup {
@@ -57,6 +59,7 @@ impl Setup {
             start_operator: true,
             kubeconfig: None,
             wrapper: vec![],
+            system_authorities: false,
         }
     }
 
@@ -150,10 +153,11 @@ impl World {
             .args(["--http-addr", &format!("127.0.0.1:{port}")])
             .args(["--log-format", "human", "--log-level", "zitadel_actions_operator=trace,info"])
             .envs(self.setup.env.iter().cloned())
-            .env("KUBECONFIG", self.setup.kubeconfig.as_deref().unwrap_or(plane().kubeconfig()))
-            // Instead of the system's authorities: reading those is half of a start in the debug profile.
-            .env("SSL_CERT_FILE", plane().dir().join("certificates/apiserver.crt"))
-            .env("SSL_CERT_DIR", "");
+            .env("KUBECONFIG", self.setup.kubeconfig.as_deref().unwrap_or(plane().kubeconfig()));
+        if !self.setup.system_authorities {
+            // Reading the system's is half of a start in the debug profile.
+            command.env("SSL_CERT_FILE", plane().dir().join("certificates/apiserver.crt")).env("SSL_CERT_DIR", "");
+        }
         // Overriding a flag that is already there: clap takes one value, so the earlier one is left out.
         let overridden: Vec<String> =
             self.setup.flags.iter().cloned().chain(flags.iter().map(|f| (*f).to_owned())).collect();
