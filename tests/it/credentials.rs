@@ -11,7 +11,7 @@ use zitadel_stand_in::{EventKind, Generation, Op, Options};
 use crate::world::{GENERATIONS, Setup, World, condition, is_ready, log, webhook};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+pub enum Way {
     Key,
     Basic,
     Post,
@@ -34,7 +34,8 @@ fn put_fresh(world: &World, way: Way) {
     }
 }
 
-async fn start(world: &World, way: Way) -> String {
+/// Starts an operator with a fresh credential of this kind.
+pub async fn start(world: &World, way: Way) -> String {
     put_fresh(world, way);
     let file = |name: &str| world.dir.path().join(name).display().to_string();
     let flags = match way {

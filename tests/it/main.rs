@@ -9,6 +9,7 @@
 
 mod admission;
 mod arguments;
+mod behaviours;
 mod canary;
 mod cluster;
 mod command;
@@ -21,8 +22,10 @@ mod house;
 mod lifecycle;
 mod manners;
 mod oracle;
+mod real;
 mod reasons;
 mod rights;
+mod scene;
 mod tenancy;
 mod trouble;
 mod upgrades;
