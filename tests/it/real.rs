@@ -180,7 +180,8 @@ async fn end_operator(scene: &Arc<Scene>) {
 #[tokio::test]
 async fn every_behaviour_on_a_real_server() {
     let named = |name: &str| std::env::var_os(name).is_some();
-    if !named("ZITADEL_URL") || !VARIABLES.into_iter().any(|name| name.ends_with("_FILE") && named(name)) {
+    let credentials = ["ZITADEL_TOKEN_FILE", "ZITADEL_KEY_FILE", "ZITADEL_CLIENT_ID_FILE"];
+    if !named("ZITADEL_URL") || !credentials.into_iter().any(named) {
         println!("not run on a real server: ZITADEL_URL and a credential variable are not set");
         return;
     }
