@@ -147,17 +147,8 @@ const fn needs_a_person(reason: Reason) -> bool {
 }
 
 const fn waits_for_connection(reason: Reason) -> bool {
-    matches!(
-        reason,
-        Reason::ActionsDisabled
-            | Reason::AuthenticationFailed
-            | Reason::PermissionDenied
-            | Reason::CredentialsUnavailable
-            | Reason::ZitadelUnavailable
-            | Reason::ApiUnsupported
-            | Reason::RateLimited
-            | Reason::ProgressDeadlineExceeded
-    )
+    let passes = matches!(reason, Reason::ZitadelUnavailable | Reason::RateLimited | Reason::ProgressDeadlineExceeded);
+    passes || needs_a_person(reason)
 }
 
 /// Changes when a file appears, vanishes or gets another content; holds nothing of the content itself.
