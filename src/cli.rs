@@ -13,18 +13,21 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use tokio::net::TcpListener;
-use url::Url;
+
+mod zitadel;
 
 use crate::api::crd;
 use crate::controller::connection::Connector;
 use crate::controller::context::Context;
+use crate::controller::links::Links;
+use crate::controller::offer::{ClusterConnections, Common, PlainHttp};
 use crate::controller::{self, CONCURRENCY, PASS_DEADLINE};
 use crate::ops::http::{Health, serve};
 use crate::ops::telemetry::{self, LogFormat};
 use crate::ops::{Metrics, shutdown};
-use crate::zitadel::auth::TokenFile;
+use crate::zitadel::Client;
 use crate::zitadel::transport::Settings;
-use crate::zitadel::{Api, Client};
+use zitadel::ZitadelArgs;
 
 /// Kubernetes operator for ZITADEL Actions: a Target in the cluster becomes a target in ZITADEL.
 #[derive(Debug, Parser)]
@@ -51,33 +54,8 @@ struct Crds {
 
 #[derive(Debug, Args)]
 struct Run {
-    /// Where ZITADEL answers: scheme, host and port only, such as <https://auth.example.com>
-    #[arg(long, env = "ZITADEL_URL", value_name = "URL", value_parser = origin)]
-    zitadel_url: Url,
-
-    /// External domain of the instance, when the URL is an in-cluster address; sent as Host
-    #[arg(long, env = "ZITADEL_HOST", value_name = "HOST", value_parser = host)]
-    zitadel_host: Option<http::HeaderValue>,
-
-    /// PEM file with the certificate authorities to trust instead of the system's
-    #[arg(long, env = "ZITADEL_CA_FILE", value_name = "FILE")]
-    zitadel_ca_file: Option<PathBuf>,
-
-    /// Generation of the Actions API: v3alpha (ZITADEL 2.52 to 2.58) or v2 (ZITADEL 4)
-    #[arg(long, env = "ZITADEL_API", value_name = "API", default_value = "v2")]
-    zitadel_api: Api,
-
-    /// File with a personal access token of a service account with the role `IAM_OWNER`; may be replaced at any time
-    #[arg(long, env = "ZITADEL_TOKEN_FILE", value_name = "FILE")]
-    zitadel_token_file: PathBuf,
-
-    /// Allow http to other hosts than loopback: the token then crosses the network in the clear
-    #[arg(long, env = "ZITADEL_ALLOW_HTTP")]
-    zitadel_allow_http: bool,
-
-    /// Longest time for one call to ZITADEL, in seconds
-    #[arg(long, env = "ZITADEL_TIMEOUT", value_name = "SECONDS", default_value = "10", value_parser = clap::value_parser!(u64).range(1..=60))]
-    zitadel_timeout: u64,
+    #[command(flatten)]
+    zitadel: ZitadelArgs,
 
     /// How often every Target is compared with ZITADEL, in seconds
     #[arg(long, env = "RESYNC_INTERVAL", value_name = "SECONDS", default_value = "60", value_parser = clap::value_parser!(u64).range(1..=86400))]
@@ -86,6 +64,14 @@ struct Run {
     /// How long ZITADEL may take to show a target that it has acknowledged, in seconds; then it is reported and replaced
     #[arg(long, env = "GHOST_GRACE", value_name = "SECONDS", default_value = "120", value_parser = clap::value_parser!(u64).range(1..=86400))]
     ghost_grace: u64,
+
+    /// Namespace of the operator: where the Secrets of ClusterConnections are; that of its service account by default
+    #[arg(long, env = "POD_NAMESPACE", value_name = "NAME", value_parser = namespace)]
+    operator_namespace: Option<String>,
+
+    /// Whether ClusterConnections are served; by default while all namespaces are watched. One operator of a cluster may
+    #[arg(long, env = "CLUSTER_CONNECTIONS", value_name = "BOOL")]
+    cluster_connections: Option<bool>,
 
     /// Namespaces to watch, separated by commas; all by default
     #[arg(long, env = "WATCH_NAMESPACES", value_name = "NAMES", value_delimiter = ',', value_parser = namespace)]
@@ -157,19 +143,6 @@ fn one_line(message: &str) -> String {
     format!("{} (see --help)", told.collect::<Vec<_>>().join(" "))
 }
 
-fn origin(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text)
-        .map_err(|error| format!("{error}; write scheme, host and port, such as https://auth.example.com"))?;
-    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-        return Err("write an http or https URL, such as https://auth.example.com".to_owned());
-    }
-    let plain = matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none();
-    if !plain || !url.username().is_empty() || url.password().is_some() {
-        return Err("write scheme, host and port only".to_owned());
-    }
-    Ok(url)
-}
-
 /// One item of the list of namespaces; an empty one (an empty variable, a trailing comma) names none.
 fn namespace(text: &str) -> Result<String, String> {
     let name = text.trim();
@@ -181,12 +154,6 @@ fn namespace(text: &str) -> Result<String, String> {
     }
 }
 
-fn host(text: &str) -> Result<http::HeaderValue, String> {
-    let valid = !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b));
-    let value = http::HeaderValue::from_str(text).ok().filter(|_| valid);
-    value.ok_or_else(|| "write a host name, such as auth.example.com".to_owned())
-}
-
 impl Run {
     /// The namespaces to watch, each once: two watches of one would run two passes over the same object at a time.
     fn namespaces(&self) -> Vec<String> {
@@ -196,26 +163,27 @@ impl Run {
     }
 
     fn settings(&self) -> Result<Settings, String> {
-        let loopback = match self.zitadel_url.host() {
-            Some(url::Host::Domain(name)) => name == "localhost",
-            Some(url::Host::Ipv4(address)) => address.is_loopback(),
-            Some(url::Host::Ipv6(address)) => address.is_loopback(),
-            None => false,
-        };
-        if self.zitadel_url.scheme() == "http" && !loopback && !self.zitadel_allow_http {
-            return Err("error: --zitadel-url must be https, or the token would cross the network in the clear; \
-                        --zitadel-allow-http allows it (see --help)"
-                .to_owned());
-        }
         tracing_subscriber::EnvFilter::try_new(&self.log_level)
             .map_err(|error| format!("error: --log-level is no filter: {error} (see --help)"))?;
-        Ok(Settings {
-            url: self.zitadel_url.clone(),
-            host: self.zitadel_host.clone(),
-            ca_file: self.zitadel_ca_file.clone(),
-            token: TokenFile::new(self.zitadel_token_file.clone()),
-            timeout: Duration::from_secs(self.zitadel_timeout),
-        })
+        self.zitadel.settings()
+    }
+
+    /// What all connections have in common.
+    fn common(&self, kube: &kube::Client, metrics: &Arc<Metrics>) -> Common {
+        Common {
+            kube: kube.clone(),
+            home: self.operator_namespace.clone().unwrap_or_else(|| kube.default_namespace().to_owned()),
+            timeout: self.zitadel.timeout(),
+            grace: Duration::from_secs(self.ghost_grace),
+            cluster: if self.cluster_connections.unwrap_or(self.namespaces().is_empty()) {
+                ClusterConnections::Served
+            } else {
+                ClusterConnections::Ignored
+            },
+            http: if self.zitadel.allows_http() { PlainHttp::Allowed } else { PlainHttp::Refused },
+            proxy: self.zitadel.proxy(),
+            metrics: Arc::clone(metrics),
+        }
     }
 }
 
@@ -244,19 +212,20 @@ async fn operate(run: &Run, settings: Settings) -> anyhow::Result<()> {
         TcpListener::bind(run.http_addr).await.with_context(|| format!("cannot listen on {}", run.http_addr))?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
-        zitadel = %run.zitadel_url,
-        api = %run.zitadel_api,
+        zitadel = %run.zitadel.url(),
+        api = %run.zitadel.api(),
         http = %listener.local_addr()?,
         "starting"
     );
-    let files = run.zitadel_ca_file.iter().cloned().chain([run.zitadel_token_file.clone()]).collect();
+    let files = run.zitadel.files();
     let counted = Arc::clone(&metrics);
     let observer =
         Box::new(move |op: crate::zitadel::client::Op, time, code: &str| counted.call(op.as_str(), time, code));
-    let client = Arc::new(Client::new(run.zitadel_api, settings, observer));
+    let client = Arc::new(Client::new(run.zitadel.api(), settings, observer));
     let connector = Arc::new(Connector::new(client, Duration::from_secs(run.ghost_grace)));
     let kube = kube::Client::try_default().await.context("cannot set up the Kubernetes client")?;
-    let context = Arc::new(Context::new(kube, connector, metrics, Duration::from_secs(run.resync_interval), files));
+    let links = Links::new(connector, files, run.common(&kube, &metrics));
+    let context = Arc::new(Context::new(kube, links, metrics, Duration::from_secs(run.resync_interval)));
 
     // The probes answer until the last create is committed: a stopping pod is not a dead one.
     let finished = tokio_util::sync::CancellationToken::new();
@@ -328,7 +297,14 @@ mod tests {
     #[case(&["--zitadel-url", "https://a/b", "--zitadel-token-file", "/t"], Some("scheme, host and port only"))]
     #[case(&["--zitadel-url", "https://u:p@a", "--zitadel-token-file", "/t"], Some("scheme, host and port only"))]
     #[case(&["--zitadel-url", "https://a"], Some("--zitadel-token-file"))]
-    #[case(&["--zitadel-url", "https://a", "--zitadel-token-file", "/t", "--zitadel-api", "v1"], Some("v3alpha or v2"))]
+    #[case(&["--zitadel-url", "https://a", "--zitadel-key-file", "/k"], None)]
+    #[case(&["--zitadel-url", "https://a", "--zitadel-client-id-file", "/i", "--zitadel-client-secret-file", "/s"], None)]
+    #[case(&["--zitadel-url", "https://a", "--zitadel-client-id-file", "/i"], Some("--zitadel-client-secret-file"))]
+    #[case(&["--zitadel-url", "https://a", "--zitadel-client-secret-file", "/s"], Some("--zitadel-client-id-file"))]
+    #[case(&["--zitadel-url", "https://a", "--zitadel-key-file", "/k", "--zitadel-token-file", "/t"], Some("cannot be used with"))]
+    #[case(&["--zitadel-url", "https://a", "--zitadel-token-file", "/t", "--zitadel-client-secret-file", "/s"], Some("--zitadel-client-"))]
+    #[case(&["--zitadel-url", "https://a", "--zitadel-token-file", "/t", "--zitadel-client-auth", "jwt"], Some("basic or post"))]
+    #[case(&["--zitadel-url", "https://a", "--zitadel-token-file", "/t", "--zitadel-api", "v1"], Some("v2beta or v2"))]
     #[case(&["--frobnicate"], Some("--frobnicate"))]
     #[case(&["frobnicate"], Some("frobnicate"))]
     fn arguments(#[case] given: &[&str], #[case] complaint: Option<&str>) {

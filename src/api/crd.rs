@@ -3,10 +3,13 @@
 //! kube derives them from the types; two conventions that the derive cannot express are added here. `crds/` holds
 //! the printed form, and a test compares.
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSONSchemaProps};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray,
+};
 use kube::CustomResourceExt;
 use serde_json::json;
 
+use super::connection::{ClusterConnection, Connection};
 use super::reason::Reason;
 use super::target::Target;
 
@@ -16,13 +19,17 @@ use super::target::Target;
 /// Never: the derived schema always has the fields that are patched.
 #[must_use]
 pub fn all() -> Vec<(String, CustomResourceDefinition)> {
-    let mut targets = Target::crd();
-    for version in &mut targets.spec.versions {
+    // In the order of their file names.
+    [ClusterConnection::crd(), Connection::crd(), Target::crd()].into_iter().map(finished).collect()
+}
+
+fn finished(mut definition: CustomResourceDefinition) -> (String, CustomResourceDefinition) {
+    for version in &mut definition.spec.versions {
         let schema = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut());
         finish(schema.expect("the derive always emits a schema"));
     }
-    let name = targets.metadata.name.clone().expect("the derive always names the definition");
-    vec![(format!("{name}.yaml"), targets)]
+    let name = definition.metadata.name.clone().expect("the derive always names the definition");
+    (format!("{name}.yaml"), definition)
 }
 
 /// The definitions as YAML documents, with their file names.
@@ -66,6 +73,9 @@ fn forbid_null(schema: &mut JSONSchemaProps) {
     for child in schema.properties.iter_mut().flat_map(|properties| properties.values_mut()) {
         forbid_null(child);
     }
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
+        forbid_null(items);
+    }
 }
 
 #[cfg(test)]
@@ -86,16 +96,19 @@ mod tests {
 
     #[test]
     fn crds_stay_small_and_null_free() {
-        let text = yaml().unwrap();
-        // 262144 bytes break client-side apply; 64 KiB is our own limit (Argo CD once crossed the hard one).
-        assert!(text.len() < 64 * 1024, "{} bytes", text.len());
-        assert!(!text.contains("nullable"), "null must be refused or pruned, not stored");
-        assert!(text.contains("observedGeneration: -1"));
+        for (name, text) in files().unwrap() {
+            // 262144 bytes break client-side apply; 64 KiB is our own limit (Argo CD once crossed the hard one).
+            assert!(text.len() < 64 * 1024, "{name}: {} bytes", text.len());
+            assert!(!text.contains("nullable"), "{name}: null must be refused or pruned, not stored");
+            assert!(text.contains("observedGeneration: -1"), "{name}");
+        }
     }
 
     #[test]
     fn the_group_is_written_once_in_meaning() {
-        assert_eq!(<Target as kube::Resource>::group(&()), super::super::GROUP);
-        assert_eq!(<Target as kube::Resource>::version(&()), super::super::VERSION);
+        for (_, definition) in all() {
+            assert_eq!(definition.spec.group, super::super::GROUP);
+            assert_eq!(definition.spec.versions[0].name, super::super::VERSION);
+        }
     }
 }

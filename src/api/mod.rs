@@ -6,6 +6,7 @@
 
 pub mod claim;
 pub mod condition;
+pub mod connection;
 pub mod crd;
 pub mod names;
 pub mod reason;
@@ -17,6 +18,8 @@ pub const GROUP: &str = "zitadel-actions.dev";
 pub const VERSION: &str = "v1alpha1";
 /// Finalizer that keeps a Target until its remote target is gone (or retained).
 pub const FINALIZER: &str = "zitadel-actions.dev/target";
+/// Finalizer that keeps a Connection or ClusterConnection while Targets still need it.
+pub const CONNECTION_FINALIZER: &str = "zitadel-actions.dev/connection";
 /// Annotation that records the intent to create, before the create call is sent. See [`claim::Claim`].
 pub const CLAIM_ANNOTATION: &str = "zitadel-actions.dev/create-claim";
 /// Annotation with which a user asks for one pass; its value is echoed in `status.lastHandledReconcileAt`.

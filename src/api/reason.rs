@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-/// Why a Target is, or is not, Ready.
+/// Why a Target, or a connection, is or is not Ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {
     /// ZITADEL is known to hold what this generation of the spec says.
@@ -16,16 +16,24 @@ pub enum Reason {
     Suspended,
     /// ZITADEL, or this operator, refuses the values of the spec.
     InvalidSpec,
+    /// The server has not what the spec asks for, and would ignore it without a word.
+    Unsupported,
     /// ZITADEL refuses the endpoint's address (deny list, or a host name it cannot resolve).
     EndpointDenied,
-    /// The instance has the feature flag `actions` switched off (v3alpha).
+    /// The instance has the feature flag `actions` switched off (v3alpha, resources/v3alpha).
     ActionsDisabled,
     /// The credential is refused.
     AuthenticationFailed,
     /// The credential is accepted but lacks a right.
     PermissionDenied,
-    /// The credential cannot be read: file missing, empty or malformed.
+    /// The credential cannot be read: file or Secret missing, empty or malformed.
     CredentialsUnavailable,
+    /// `spec.connectionRef` names a connection that does not exist, or that the operator may not read.
+    ConnectionNotFound,
+    /// `spec.connectionRef` names a connection that does not allow the Target's namespace.
+    ConnectionNotAllowed,
+    /// The connection is being deleted and Targets still need it.
+    InUse,
     /// ZITADEL does not answer, or answers that it is broken.
     ZitadelUnavailable,
     /// The server has no such API, or the connection's settings name the wrong one.
@@ -52,16 +60,20 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 24] = [
         Self::Available,
         Self::Verifying,
         Self::Suspended,
         Self::InvalidSpec,
+        Self::Unsupported,
         Self::EndpointDenied,
         Self::ActionsDisabled,
         Self::AuthenticationFailed,
         Self::PermissionDenied,
         Self::CredentialsUnavailable,
+        Self::ConnectionNotFound,
+        Self::ConnectionNotAllowed,
+        Self::InUse,
         Self::ZitadelUnavailable,
         Self::ApiUnsupported,
         Self::RateLimited,
@@ -83,11 +95,15 @@ impl Reason {
             Self::Verifying => "Verifying",
             Self::Suspended => "Suspended",
             Self::InvalidSpec => "InvalidSpec",
+            Self::Unsupported => "Unsupported",
             Self::EndpointDenied => "EndpointDenied",
             Self::ActionsDisabled => "ActionsDisabled",
             Self::AuthenticationFailed => "AuthenticationFailed",
             Self::PermissionDenied => "PermissionDenied",
             Self::CredentialsUnavailable => "CredentialsUnavailable",
+            Self::ConnectionNotFound => "ConnectionNotFound",
+            Self::ConnectionNotAllowed => "ConnectionNotAllowed",
+            Self::InUse => "InUse",
             Self::ZitadelUnavailable => "ZitadelUnavailable",
             Self::ApiUnsupported => "ApiUnsupported",
             Self::RateLimited => "RateLimited",

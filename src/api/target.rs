@@ -8,6 +8,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::connection::ConnectionRef;
 use super::reason::Reason;
 
 /// Desired state of a target in ZITADEL: a named webhook endpoint, called during requests, responses, events and
@@ -63,7 +64,7 @@ pub struct TargetSpec {
     pub rest_async: Option<AsyncKind>,
 
     /// How long ZITADEL waits for the endpoint: seconds as a decimal number with the suffix s, such as 10s or 0.5s.
-    /// Servers with the v2 API refuse more than 270s.
+    /// Servers with another API than v3alpha refuse more than 270s.
     #[schemars(length(max = 20))]
     #[x_kube(
         validation = Rule::new("self.matches('^[0-9]{1,9}([.][0-9]{1,9})?s$') && self.matches('[1-9]')").message("timeout must be a positive number of seconds with the suffix s, such as 10s or 0.5s (not 1m, 500ms, 10 or 0s)")
@@ -77,6 +78,16 @@ pub struct TargetSpec {
         validation = Rule::new("isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getHostname() != ''").message("endpoint must be an absolute http or https URL, such as https://hooks.example.com/zitadel")
     )]
     pub endpoint: String,
+
+    /// How the body that the endpoint receives is protected: JSON (the default) is plain, JWT signed, JWE encrypted. JWT
+    /// and JWE need ZITADEL v4.8 or newer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload_type: Option<PayloadType>,
+
+    /// The connection to ZITADEL: a Connection of the same namespace, or a ClusterConnection that allows this namespace.
+    /// Without it, the operator's own default connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection_ref: Option<ConnectionRef>,
 
     /// What happens to the target in ZITADEL when this object is deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -112,6 +123,32 @@ pub struct WaitingKind {
 /// The kind whose answer ZITADEL does not wait for; it has no settings.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AsyncKind {}
+
+/// How the body that the endpoint receives is protected: JSON (the default) is plain, JWT signed, JWE encrypted. JWT and
+/// JWE need ZITADEL v4.8 or newer.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum PayloadType {
+    /// Plain.
+    #[default]
+    Json,
+    /// Signed.
+    Jwt,
+    /// Encrypted.
+    Jwe,
+}
+
+impl PayloadType {
+    /// The word in the manifest.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "JSON",
+            Self::Jwt => "JWT",
+            Self::Jwe => "JWE",
+        }
+    }
+}
 
 /// What happens to the target in ZITADEL when this object is deleted: Delete (the default) deletes it, Retain leaves
 /// it there and needs no connection to ZITADEL.
@@ -184,6 +221,9 @@ pub struct ConnectionStatus {
     pub url: String,
     /// Generation of the Actions API that answers there.
     pub api: String,
+    /// The connection by which it was recorded; absent for the operator's default connection.
+    #[serde(default, rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub reference: Option<ConnectionRef>,
 }
 
 impl Target {

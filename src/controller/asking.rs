@@ -1,22 +1,38 @@
 //! The questions of a pass: what it asks of ZITADEL and of the cache, in the planner's terms.
 
 use jiff::Timestamp;
-
 use kube::ResourceExt;
 
 use super::cluster::WriteError;
+use super::holders::Place;
+use super::observer;
 use super::target::{Pass, claim_of};
 use crate::api::claim::ClaimState;
+use crate::api::reason::Reason;
 use crate::api::target::Target;
+use crate::plan::custody::Origin;
 use crate::plan::facts::Newest;
-use crate::plan::{Answer, Candidate, Other};
+use crate::plan::{Answer, Candidate, Change, Connection, Other};
 use crate::zitadel::error::ApiError;
-use crate::zitadel::events::{EventQuery, surviving_creates};
+use crate::zitadel::events::{EventKind, EventQuery, surviving_creates};
 use crate::zitadel::{Added, Error, RemoteTarget, TargetId, TargetName, Version};
 
 impl Pass<'_> {
     pub(super) async fn connect(&mut self) -> Answer {
-        let result = self.context.connector().ensure().await;
+        let link = match self.context.links().of(&self.object).await {
+            Ok(link) => link,
+            Err(obstacle) => return Answer::Unconnected(obstacle),
+        };
+        if self.object.ready_reason() == Some(Reason::Unsupported) {
+            // Whether the server has by now what it had not is told by its version alone, which is read when it is proved.
+            link.connector.prove_again().await;
+        }
+        let result = link
+            .connector
+            .ensure()
+            .await
+            .map(|(connection, identity)| (Connection { reference: link.key.reference(), ..connection }, identity));
+        self.link = Some(link);
         self.connected = result.clone().ok();
         Answer::Connected(result.map(|(connection, _)| connection))
     }
@@ -34,18 +50,19 @@ impl Pass<'_> {
         let old_news = observed == self.object.metadata.generation && self.handled() == self.requested();
         if self.facts.untouched()
             && old_news
-            && let Some(listed) = self.context.observer().unchanged(id, &self.object).await
+            && let (Some(link), Some((connection, _))) = (&self.link, &self.connected)
+            && let Some(listed) = link.observer.unchanged(id, &self.object, connection.api).await
         {
             return Ok(Some(listed));
         }
-        self.zitadel().get(id).await
+        self.zitadel()?.get(id).await
     }
 
     pub(super) async fn search(&self, name: &TargetName, since: Timestamp) -> Result<Vec<Candidate>, Error> {
         let Some(user) = self.connected.as_ref().and_then(|(_, identity)| identity.user.clone()) else {
             return Err(Error::Api(own_user_unknown()));
         };
-        let events = self.zitadel().events(&EventQuery::Since(since)).await?;
+        let events = self.zitadel()?.events(&EventQuery::Since(since)).await?;
         let candidate = |added: Added| Candidate {
             id: added.id,
             name: name.to_string(),
@@ -57,7 +74,7 @@ impl Pass<'_> {
     }
 
     pub(super) async fn look_up(&self, name: &TargetName) -> Result<Option<Candidate>, Error> {
-        let found = self.zitadel().find(name).await?;
+        let found = self.zitadel()?.find(name).await?;
         Ok(found.map(|remote| Candidate {
             id: remote.id,
             name: remote.name,
@@ -71,13 +88,46 @@ impl Pass<'_> {
     pub(super) async fn others(&self) -> Result<Vec<Other>, WriteError> {
         let all = self.context.current_targets().await?;
         let others = all.iter().filter(|other| other.metadata.uid != self.object.metadata.uid);
-        Ok(others.map(|other| other_of(other, &self.object)).collect())
+        let place = self.context.place(&self.object);
+        let concerned = others.filter(|other| Place::concerns(place.as_ref(), self.context.place(other).as_ref()));
+        Ok(concerned.map(|other| other_of(other, &self.object)).collect())
     }
 
-    pub(super) async fn history(&self, id: TargetId) -> Result<Option<Newest>, Error> {
-        let events = self.zitadel().events(&EventQuery::Newest(id)).await?;
-        let newest = events.into_iter().max_by_key(|event| event.sequence);
-        Ok(newest.map(|event| Newest { sequence: event.sequence, date: event.date, owner: event.owner }))
+    pub(super) async fn update(&self, id: &TargetId, change: &Change) -> Result<Version, Error> {
+        self.zitadel()?.update(id, change).await
+    }
+
+    pub(super) async fn delete(&self, id: &TargetId) -> Result<(), Error> {
+        self.zitadel()?.delete(id).await
+    }
+
+    pub(super) async fn origin(&self, id: &TargetId) -> Result<Option<Origin>, Error> {
+        let Some(user) = self.connected.as_ref().and_then(|(_, identity)| identity.user.as_deref()) else {
+            return Err(Error::Api(own_user_unknown()));
+        };
+        let events = self.zitadel()?.events(&EventQuery::Creation(id.clone())).await?;
+        Ok(events.into_iter().find_map(|event| match event.kind {
+            EventKind::Added(name) if event.id == *id => {
+                Some(Origin { name, date: event.date, ours: event.editor.as_deref() == Some(user) })
+            }
+            _ => None,
+        }))
+    }
+
+    pub(super) async fn history(&self, id: &TargetId) -> Result<Option<Newest>, Error> {
+        let instance = self.connected.as_ref().and_then(|(_, identity)| identity.instance.as_deref());
+        let Some(link) = &self.link else { return Ok(None) };
+        link.observer.chronicle.newest(self.zitadel()?, instance, id, self.facts.shown()).await
+    }
+
+    pub(super) async fn survey(&self) -> Answer {
+        let held = self.object.status.as_ref().and_then(|status| status.id.as_deref()?.parse().ok());
+        Answer::Surveyed(match (held, &self.link, &self.connected) {
+            (Some(id), Some(link), Some((connection, _))) => {
+                observer::survey(self.context, link, connection.api, &id).await
+            }
+            _ => None,
+        })
     }
 }
 

@@ -3,15 +3,17 @@
 //! While it is down, exactly one probe at a time runs, with a back-off of its own; objects get the probe's error
 //! without a call. Whatever goes wrong with the connection as a whole is thus found once, not once per object.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 
 use super::backoff::{delay, jittered};
+use super::secrets::Keys;
 use crate::api::reason::Reason;
 use crate::plan::Connection;
+use crate::plan::connection::Look;
 use crate::zitadel::{Client, Error, Identity};
 
 const FIRST: Duration = Duration::from_secs(1);
@@ -22,8 +24,14 @@ const LONGEST: Duration = Duration::from_mins(1);
 pub struct Connector {
     client: Arc<Client>,
     grace: Duration,
+    /// The Secrets that the client's credential comes from; none where it comes from files.
+    keys: Option<Arc<Keys>>,
     state: Mutex<State>,
     changed: Notify,
+    /// The instance that answered last.
+    instance: std::sync::Mutex<Option<String>>,
+    /// The issuer that it named; asked for the status of a resource alone.
+    issuer: std::sync::Mutex<Option<String>>,
 }
 
 #[derive(Debug)]
@@ -32,8 +40,8 @@ enum State {
     Unproved,
     /// Worked, and a call failed in a way that may be the connection's fault; or the cause of a failure has changed.
     Doubted,
-    /// Works, as far as is known.
-    Up(Identity),
+    /// Works, as far as is known since then.
+    Up(Identity, Instant),
     /// Does not work; not tried again before `until`.
     Down { error: Error, failures: u32, until: Instant },
 }
@@ -62,7 +70,27 @@ impl Connector {
     /// A connection that nothing is known of. `grace` is how long its read side may miss a target.
     #[must_use]
     pub fn new(client: Arc<Client>, grace: Duration) -> Self {
-        Self { client, grace, state: Mutex::new(State::Unproved), changed: Notify::new() }
+        Self {
+            client,
+            grace,
+            keys: None,
+            state: Mutex::new(State::Unproved),
+            changed: Notify::new(),
+            instance: std::sync::Mutex::default(),
+            issuer: std::sync::Mutex::default(),
+        }
+    }
+
+    /// The same with a credential from Secrets, which are read anew before each probe.
+    #[must_use]
+    pub(super) fn with_keys(mut self, keys: Arc<Keys>) -> Self {
+        self.keys = Some(keys);
+        self
+    }
+
+    /// Id of the instance that answered last.
+    pub(super) fn instance(&self) -> Option<String> {
+        self.instance.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The client.
@@ -78,22 +106,23 @@ impl Connector {
     pub async fn ensure(&self) -> Result<(Connection, Identity), Error> {
         let mut state = self.state.lock().await;
         let failures = match &*state {
-            State::Up(identity) => return Ok((self.facts(identity), identity.clone())),
+            State::Up(identity, _) => return Ok((self.facts(identity), identity.clone())),
             State::Down { error, until, .. } if Instant::now() < *until => return Err(error.clone()),
             State::Down { failures, .. } => *failures,
             State::Unproved | State::Doubted => 0,
         };
-        let result = self.client.connect().await;
+        let result = self.probe().await;
         *state = match &result {
             Ok(identity) => {
                 tracing::info!(
                     url = self.client.url(),
-                    api = %self.client.api(),
+                    api = %identity.api,
                     instance = identity.instance,
                     version = identity.server_version,
                     "ZITADEL answers"
                 );
-                State::Up(identity.clone())
+                self.instance.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&identity.instance);
+                State::Up(identity.clone(), Instant::now())
             }
             Err(error) => {
                 let pause = jittered(delay(failures, FIRST, LONGEST));
@@ -106,22 +135,60 @@ impl Connector {
         result.map(|identity| (self.facts(&identity), identity))
     }
 
+    async fn probe(&self) -> Result<Identity, Error> {
+        let Some(keys) = &self.keys else { return self.client.connect().await };
+        keys.refresh().await?;
+        let identity = self.client.connect().await?;
+        let issuer = self.client.issuer().await;
+        *self.issuer.lock().unwrap_or_else(PoisonError::into_inner) = issuer;
+        Ok(identity)
+    }
+
     /// Takes in that a call failed: if that may be the connection's fault, it has to be proved again.
     pub async fn doubt(&self, error: &Error) {
         if error.concerns_connection() {
             let mut state = self.state.lock().await;
-            if let State::Up(_) = *state {
+            if let State::Up(..) = *state {
                 *state = State::Doubted;
                 self.changed.notify_one();
             }
         }
     }
 
-    /// Forgets a failure: its cause (a credential file, say) has changed.
+    /// Has the connection proved again, unless it was a moment ago: what it knows of the server (its version, say) may
+    /// be old.
+    pub async fn prove_again(&self) {
+        let mut state = self.state.lock().await;
+        if matches!(&*state, State::Up(_, since) if since.elapsed() > LONGEST) {
+            *state = State::Doubted;
+        }
+    }
+
+    /// Forgets a failure: its cause (a credential, say) has changed.
     pub async fn retry_now(&self) {
         let mut state = self.state.lock().await;
         if let State::Down { .. } = *state {
             *state = State::Doubted;
+        }
+    }
+
+    /// Has a connection that works proved again.
+    pub(super) async fn renew(&self) {
+        let mut state = self.state.lock().await;
+        if let State::Up(..) = *state {
+            *state = State::Doubted;
+        }
+    }
+
+    /// What is known of it.
+    pub(super) async fn look(&self) -> Look {
+        match &*self.state.lock().await {
+            State::Up(identity, _) => {
+                let issuer = self.issuer.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                Look::Up(identity.clone(), issuer)
+            }
+            State::Down { error, .. } => Look::Down(error.clone()),
+            State::Unproved | State::Doubted => Look::Due,
         }
     }
 
@@ -130,14 +197,14 @@ impl Connector {
         match &*self.state.lock().await {
             State::Down { until, .. } => Some(Due::Down(*until)),
             State::Doubted => Some(Due::Doubted),
-            State::Up(_) | State::Unproved => None,
+            State::Up(..) | State::Unproved => None,
         }
     }
 
     /// How the connection stands, as of the newest probe.
     pub async fn standing(&self) -> Standing {
         match &*self.state.lock().await {
-            State::Up(_) => Standing::Up,
+            State::Up(..) => Standing::Up,
             State::Down { error, .. } => Standing::Down(error.reason()),
             State::Unproved | State::Doubted => Standing::Unknown,
         }
@@ -150,7 +217,10 @@ impl Connector {
 
     fn facts(&self, identity: &Identity) -> Connection {
         Connection {
-            api: self.client.api(),
+            // Whoever asks by name adds it.
+            reference: None,
+            api: identity.api,
+            payload_types: identity.api.payload_types(identity.server_version.as_deref()),
             url: self.client.url(),
             instance: identity.instance.clone(),
             timeout: self.client.timeout(),

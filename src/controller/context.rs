@@ -1,23 +1,22 @@
 //! What every pass shares.
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use kube::runtime::events::{EventType, Recorder, Reporter};
 use kube::runtime::reflector::Store;
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::Guarded;
 use super::backoff::Backoff;
 use super::cluster::{self, Cluster, WriteError};
-use super::connection::Connector;
-use super::holders::Holders;
-use super::observer::Observer;
+use super::holders::{Holders, Place};
+use super::link::Key;
+use super::links::Links;
+use super::{Guarded, has_finalizer};
 use crate::api::FIELD_MANAGER;
 use crate::api::target::Target;
 use crate::ops::Metrics;
@@ -32,17 +31,17 @@ pub struct Context {
     cluster: Cluster,
     recorder: Recorder,
     reporter: Reporter,
-    observer: Observer,
     holders: Holders,
-    connector: Arc<Connector>,
+    links: Links,
     metrics: Arc<Metrics>,
     backoff: Backoff,
     resync: Duration,
-    files: Vec<PathBuf>,
     stores: OnceLock<Vec<Store<Guarded>>>,
     watched: OnceLock<Vec<Api<Guarded>>>,
     filled: Semaphore,
     memory: Mutex<HashMap<String, Memory>>,
+    /// Objects that were asked to look again since their last pass began, by uid.
+    disturbed: Mutex<HashSet<String>>,
     creates: TaskTracker,
     /// Objects (uids) that were let go and whose end the watch has not shown yet.
     let_go: Mutex<HashSet<String>>,
@@ -70,32 +69,25 @@ pub(super) enum Rest {
 }
 
 impl Context {
-    /// A context for one process. `files` are those whose change may mend the connection.
+    /// A context for one process.
     #[must_use]
-    pub fn new(
-        client: Client,
-        connector: Arc<Connector>,
-        metrics: Arc<Metrics>,
-        resync: Duration,
-        files: Vec<PathBuf>,
-    ) -> Self {
+    pub fn new(client: Client, links: Links, metrics: Arc<Metrics>, resync: Duration) -> Self {
         let reporter = Reporter { controller: FIELD_MANAGER.into(), instance: std::env::var("POD_NAME").ok() };
         Self {
             recorder: Recorder::new(client.clone(), reporter.clone()),
             reporter,
-            observer: Observer::default(),
             holders: Holders::default(),
             cluster: Cluster::new(client.clone()),
             client,
-            connector,
+            links,
             metrics,
             backoff: Backoff::default(),
             resync,
-            files,
             stores: OnceLock::new(),
             watched: OnceLock::new(),
             filled: Semaphore::new(0),
             memory: Mutex::default(),
+            disturbed: Mutex::default(),
             creates: TaskTracker::new(),
             let_go: Mutex::default(),
         }
@@ -118,12 +110,8 @@ impl Context {
         }
     }
 
-    pub(super) const fn observer(&self) -> &Observer {
-        &self.observer
-    }
-
-    pub(super) const fn connector(&self) -> &Arc<Connector> {
-        &self.connector
+    pub(super) const fn links(&self) -> &Links {
+        &self.links
     }
 
     pub(super) fn metrics(&self) -> &Metrics {
@@ -136,10 +124,6 @@ impl Context {
 
     pub(super) const fn resync(&self) -> Duration {
         self.resync
-    }
-
-    pub(super) fn watched_files(&self) -> Vec<PathBuf> {
-        self.files.clone()
     }
 
     pub(super) fn set_watches(&self, stores: Vec<Store<Guarded>>, watched: Vec<Api<Guarded>>) {
@@ -167,6 +151,18 @@ impl Context {
         self.stores.get().into_iter().flatten().flat_map(Store::state).collect()
     }
 
+    /// The Targets (namespace/name) of the cache that need this connection.
+    pub(super) fn users(&self, key: &Key) -> Vec<String> {
+        let targets = self.targets();
+        let readable = targets.iter().filter_map(|object| object.0.as_ref().ok());
+        readable.filter(|target| needs(target, key)).map(shown).collect()
+    }
+
+    /// Where a Target's id counts.
+    pub(super) fn place(&self, target: &Target) -> Option<Place> {
+        Place::of(target, |key| self.links.link(key))
+    }
+
     /// Every Target that this operator cares for, as the API server has it now: the cache may lag behind what another
     /// replica, or another pass, has just written.
     ///
@@ -180,19 +176,21 @@ impl Context {
         Ok(all.into_iter().filter_map(|object| object.0.ok()).collect())
     }
 
-    /// The older Target that holds this remote id, or is about to take it over, if there is one.
+    /// The Target that holds this remote id with more right, or is about to take it over, if there is one.
     pub(super) fn older_holder(&self, id: &str, target: &Target) -> Option<String> {
-        self.holders.older(id, target, || self.targets())
+        self.holders.older(id, target, || self.targets(), |target| self.place(target))
     }
 
     /// The newer of the cached object and what our own last write returned, and how long it may rest.
     pub(super) fn newest(&self, cached: &Target) -> (Arc<Target>, Rest) {
+        let uid = cached.metadata.uid.as_deref().unwrap_or_default();
+        // A pass that was under way when the object was disturbed has put it to rest all the same.
+        let disturbed = self.disturbed.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
         let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = memory.get(cached.metadata.uid.as_deref().unwrap_or_default());
-        match known {
+        match memory.get(uid) {
             Some(known) if !is_newer(cached, &known.object) => {
                 let over = matches!(known.rest, Rest::Until(due) if due <= Instant::now());
-                (Arc::clone(&known.object), if over { Rest::Never } else { known.rest })
+                (Arc::clone(&known.object), if over || disturbed { Rest::Never } else { known.rest })
             }
             _ => (Arc::new(cached.clone()), Rest::Never),
         }
@@ -230,9 +228,7 @@ impl Context {
     pub(super) fn disturb(&self, object: &Target) {
         let uid = object.metadata.uid.as_deref().unwrap_or_default();
         self.backoff.reset(uid);
-        if let Some(known) = self.memory.lock().unwrap_or_else(PoisonError::into_inner).get_mut(uid) {
-            known.rest = Rest::Never;
-        }
+        self.disturbed.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned());
     }
 
     /// Forgets an object that is gone.
@@ -240,6 +236,7 @@ impl Context {
         let uid = object.metadata.uid.as_deref().unwrap_or_default();
         self.backoff.reset(uid);
         self.memory.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        self.disturbed.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
     }
 
     /// Notes that an object is about to be let go. One whose end no watch shows (it fell between two lists) stays noted:
@@ -266,6 +263,16 @@ impl Context {
             tracing::error!("a create was not committed in time; the next start settles it by its claim");
         }
     }
+}
+
+/// Whether something may have been made for the Target by this connection: then it needs it once more.
+pub(super) fn needs(target: &Target, key: &Key) -> bool {
+    Key::of(target) == *key && has_finalizer(target.metadata.finalizers.as_deref())
+}
+
+/// namespace/name.
+pub(super) fn shown(target: &Target) -> String {
+    format!("{}/{}", target.namespace().unwrap_or_default(), target.name_any())
 }
 
 /// Compares by resourceVersion, which Kubernetes orders as a number (KEP-5504; etcd revisions before).

@@ -5,13 +5,20 @@
 
 mod asking;
 pub mod backoff;
+mod chronicle;
 pub mod cluster;
 pub mod connection;
+mod connections;
 pub mod context;
 mod create;
 mod holders;
+mod link;
+pub mod links;
+mod namespaces;
 pub mod news;
 pub mod observer;
+pub mod offer;
+mod secrets;
 pub mod target;
 mod vanished;
 mod wake;
@@ -59,9 +66,11 @@ pub async fn run(context: Arc<Context>, namespaces: &[String], stop: Cancellatio
     }
     context.set_watches(wakers.iter().map(|shard| shard.store.clone()).collect(), watched);
     let shards = Arc::new(wakers);
-    let tended = wake::tend(Arc::clone(&context), Arc::clone(&shards), stop.clone());
-    let observed = observer::run(Arc::clone(&context), shards, stop);
-    future::join3(future::join_all(controllers), tended, observed).await;
+    let link = context.links().default_link();
+    let tended = wake::tend(Arc::clone(&context), Arc::clone(link), Arc::clone(&shards), stop.clone());
+    let observed = observer::run(Arc::clone(&context), Arc::clone(link), Arc::clone(&shards), stop.clone());
+    let connections = connections::run(Arc::clone(&context), namespaces, shards, stop);
+    future::join4(future::join_all(controllers), Box::pin(tended), Box::pin(observed), Box::pin(connections)).await;
     context.finish_creates().await;
 }
 

@@ -3,6 +3,7 @@
 //! Failing to emit one never fails a pass. The note carries ZITADEL's own words, which conditions must not.
 
 use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource;
 use kube::runtime::events::{Event, EventType};
 
@@ -17,8 +18,13 @@ const LONGEST: usize = 1000;
 /// Whether the outcome differs from the last recorded one in a way that is worth an Event.
 #[must_use]
 pub fn is_news(previous: &TargetStatus, next: &TargetStatus) -> bool {
-    let said = |status: &TargetStatus| {
-        let ready = find(&status.conditions, ConditionType::Ready)?;
+    differs(&previous.conditions, &next.conditions)
+}
+
+/// Whether Ready says something else.
+pub(super) fn differs(previous: &[Condition], next: &[Condition]) -> bool {
+    let said = |conditions: &[Condition]| {
+        let ready = find(conditions, ConditionType::Ready)?;
         Some((ready.status.clone(), ready.reason.clone(), ready.message.clone(), ready.observed_generation))
     };
     said(previous) != said(next)
@@ -69,6 +75,19 @@ pub async fn tell_name(context: &Context, object: &Target, name: &str) {
 }
 
 async fn publish(context: &Context, object: &Target, type_: EventType, reason: &str, action: &str, text: &str) {
+    let reference: ObjectReference = object.object_ref(&());
+    publish_on(context, &reference, type_, reason, action, text).await;
+}
+
+/// Emits an Event on any object.
+pub(super) async fn publish_on(
+    context: &Context,
+    reference: &ObjectReference,
+    type_: EventType,
+    reason: &str,
+    action: &str,
+    text: &str,
+) {
     let event = Event {
         type_,
         reason: reason.to_owned(),
@@ -76,8 +95,7 @@ async fn publish(context: &Context, object: &Target, type_: EventType, reason: &
         action: action.to_owned(),
         secondary: None,
     };
-    let reference: ObjectReference = object.object_ref(&());
-    if let Err(error) = context.recorder(type_).publish(&event, &reference).await {
+    if let Err(error) = context.recorder(type_).publish(&event, reference).await {
         tracing::debug!(%error, reason, "an Event was not emitted");
     }
 }

@@ -2,34 +2,44 @@
 //!
 //! It compares what ZITADEL shows with what every Target's status recorded, and wakes only those that differ or have
 //! vanished. An object in sync thus costs nothing: no call, no write, not even a pass. A list proves nothing by itself
-//! (projections lag, pages shift); the pass that it wakes looks for itself.
+//! (projections lag, pages shift); the pass that it wakes looks for itself. Where rows carry no sequence, those that are
+//! missing in status are read from the event store for all objects at once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Guarded;
 use super::backoff::jittered;
+use super::chronicle::Chronicle;
 use super::context::Context;
+use super::link::{Key, Link};
 use super::target::is_settled;
 use super::wake::Shard;
+use crate::api::reason::Reason;
 use crate::api::target::{Target, TargetStatus};
-use crate::zitadel::{RemoteTarget, TargetId, Version};
+use crate::plan::Connection;
+use crate::zitadel::{Api, RemoteTarget, TargetId, Version};
 
 /// A target this much younger than the list may not be in it yet.
 const YOUNG: SignedDuration = SignedDuration::from_secs(10);
 /// How long a pass waits for the first list after a start, rather than read its target by itself.
 const FIRST_LIST: Duration = Duration::from_secs(10);
 
-/// The last list.
+/// How old a list may be to be evidence against a target that is not in it.
+const FRESH: Duration = Duration::from_secs(5);
+
+/// The last list, and what the event store has told.
 #[derive(Debug)]
 pub struct Observer {
     last: watch::Sender<Seen>,
+    pub(super) chronicle: Chronicle,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -48,39 +58,64 @@ enum Seen {
 pub(super) struct Snapshot {
     /// When the list was begun, in the server's clock.
     begun: Timestamp,
+    /// The same moment, in ours.
+    asked: Instant,
+    /// Who answered.
+    api: Api,
     targets: HashMap<TargetId, RemoteTarget>,
+    /// Targets whose sequence status has not, and the event store has.
+    counted: HashSet<TargetId>,
 }
 
 impl Default for Observer {
     fn default() -> Self {
-        Self { last: watch::Sender::new(Seen::Nothing) }
+        Self { last: watch::Sender::new(Seen::Nothing), chronicle: Chronicle::default() }
     }
 }
 
 impl Observer {
-    /// The target as the last list shows it, if that is the state which the object's status records.
-    pub(super) async fn unchanged(&self, id: &TargetId, object: &Target) -> Option<RemoteTarget> {
+    /// The target as the last list shows it, if that is the state which the object's status records, and still the same
+    /// generation answers: a list from before an upgrade is old.
+    pub(super) async fn unchanged(&self, id: &TargetId, object: &Target, api: Api) -> Option<RemoteTarget> {
         let mut seen = self.last.subscribe();
         let first = tokio::time::timeout(FIRST_LIST, seen.wait_for(|seen| !matches!(seen, Seen::Nothing))).await;
         let Ok(Ok(seen)) = first else { return None };
         let Seen::List(snapshot) = &*seen else { return None };
+        if snapshot.api != api {
+            return None;
+        }
         let listed = snapshot.targets.get(id)?;
         let status = object.status.as_ref()?;
-        (listed.version == version_of(status)).then(|| with_sequence(listed, status))
+        (listed.version == version_of(status, listed)).then(|| with_sequence(listed, status))
     }
 
-    /// Date of the newest thing that the last list shows.
-    pub(super) fn newest(&self) -> Option<Timestamp> {
+    fn list(&self) -> Option<Arc<Snapshot>> {
         match &*self.last.borrow() {
-            Seen::List(snapshot) => snapshot.targets.values().filter_map(|target| target.version.changed).max(),
+            Seen::List(snapshot) => Some(Arc::clone(snapshot)),
             Seen::Nothing | Seen::Failed => None,
         }
     }
 }
 
-/// The version that status records, in the terms that this generation's reads have.
-fn version_of(status: &TargetStatus) -> Version {
-    let counted = status.connection.as_ref().is_some_and(|connection| connection.api == "v3alpha");
+/// Date of the newest thing that the read side shows while it does not show this target; `None` if it shows it after
+/// all, or nothing else, or cannot be asked.
+///
+/// A list from before an upgrade is no evidence: newer servers may build their read side anew, and show nothing for a
+/// while. And since such a building goes on while a list is read, the target itself is looked for once more at the end.
+pub(super) async fn survey(context: &Context, link: &Link, api: Api, id: &TargetId) -> Option<Timestamp> {
+    let fresh = link.observer.list().filter(|list| list.api == api && list.asked.elapsed() < FRESH);
+    let list = match fresh {
+        Some(list) => list,
+        None => refresh(context, link).await?,
+    };
+    let newest = list.targets.values().filter_map(|target| target.version.changed).max();
+    let shown = list.targets.contains_key(id) || !matches!(link.connector.client().get(id).await, Ok(None));
+    newest.filter(|_| !shown)
+}
+
+/// The version that status records, in the terms that this row has: only v3alpha counts.
+fn version_of(status: &TargetStatus, listed: &RemoteTarget) -> Version {
+    let counted = listed.version.sequence.is_some();
     Version {
         sequence: status.sequence.as_deref().filter(|_| counted).and_then(|text| text.parse().ok()),
         changed: status.change_date.as_deref().and_then(|text| text.parse().ok()),
@@ -93,15 +128,19 @@ fn with_sequence(listed: &RemoteTarget, status: &TargetStatus) -> RemoteTarget {
     target
 }
 
-/// Lists and compares until `stop`.
-pub(super) async fn run(context: Arc<Context>, shards: Arc<Vec<Shard>>, stop: CancellationToken) {
+/// Lists what one connection shows, and compares, until `stop`.
+pub(super) async fn run(context: Arc<Context>, link: Arc<Link>, shards: Arc<Vec<Shard>>, stop: CancellationToken) {
     let watches = u32::try_from(shards.len()).unwrap_or(u32::MAX);
     if stop.run_until_cancelled(context.caches_filled(watches)).await.is_none() {
         return;
     }
+    let mut api = None;
     loop {
-        if let Some(snapshot) = refresh(&context).await {
-            compare(&snapshot, &shards, &context);
+        let refreshed = stop.run_until_cancelled(refresh(&context, &link)).await;
+        if let Some(Some(snapshot)) = refreshed {
+            // Before the first list nothing is known of what passes were told.
+            let moved = api.replace(snapshot.api) != Some(snapshot.api);
+            compare(&snapshot, moved, &shards, &context, &link);
         }
         let pause = tokio::time::sleep(jittered(context.resync()));
         if stop.run_until_cancelled(pause).await.is_none() {
@@ -111,15 +150,14 @@ pub(super) async fn run(context: Arc<Context>, shards: Arc<Vec<Shard>>, stop: Ca
 }
 
 /// Lists anew, if there is anything that a list could tell of.
-pub(super) async fn refresh(context: &Context) -> Option<Arc<Snapshot>> {
-    let begun = context.connector().client().server_now();
-    let seen = if context.targets().iter().any(|object| is_watched(object)) { look(context).await } else { None };
-    if let Some(targets) = seen {
-        let snapshot = Arc::new(Snapshot { begun, targets });
-        context.observer().last.send_replace(Seen::List(Arc::clone(&snapshot)));
+pub(super) async fn refresh(context: &Context, link: &Link) -> Option<Arc<Snapshot>> {
+    let watched = context.targets().iter().any(|object| is_watched(object, link));
+    if let Some(snapshot) = if watched { look(context, link).await } else { None } {
+        let snapshot = Arc::new(snapshot);
+        link.observer.last.send_replace(Seen::List(Arc::clone(&snapshot)));
         return Some(snapshot);
     }
-    context.observer().last.send_if_modified(|last| {
+    link.observer.last.send_if_modified(|last| {
         let first = matches!(last, Seen::Nothing);
         if first {
             *last = Seen::Failed;
@@ -129,30 +167,71 @@ pub(super) async fn refresh(context: &Context) -> Option<Arc<Snapshot>> {
     None
 }
 
-fn is_watched(object: &Guarded) -> bool {
-    object
-        .0
-        .as_ref()
-        .is_ok_and(|target| target.status.as_ref().is_some_and(|status| status.id.is_some()) && !target.suspended())
+fn is_watched(object: &Guarded, link: &Link) -> bool {
+    let held = |target: &Target| target.status.as_ref().is_some_and(|status| status.id.is_some());
+    object.0.as_ref().is_ok_and(|target| {
+        Key::of(target) == link.key && (is_unsupported(target) || (held(target) && !target.suspended()))
+    })
 }
 
-async fn look(context: &Context) -> Option<HashMap<TargetId, RemoteTarget>> {
-    context.connector().ensure().await.ok()?;
-    match context.connector().client().list().await {
-        Ok(rows) => Some(rows.into_iter().map(|row| (row.id.clone(), row)).collect()),
+async fn look(context: &Context, link: &Link) -> Option<Snapshot> {
+    let (connection, _) = link.connector.ensure().await.ok()?;
+    let client = link.connector.client();
+    let (begun, asked) = (client.server_now(), Instant::now());
+    match client.list().await {
+        Ok(rows) => {
+            let targets = rows.into_iter().map(|row| (row.id.clone(), row)).collect();
+            let counted = count(context, link, &connection, &targets).await;
+            Some(Snapshot { begun, asked, api: connection.api, targets, counted })
+        }
         Err(error) => {
             tracing::warn!(%error, "the targets in ZITADEL could not be listed");
-            context.connector().doubt(&error).await;
+            link.connector.doubt(&error).await;
             None
         }
     }
 }
 
-fn compare(snapshot: &Snapshot, shards: &[Shard], context: &Context) {
+/// Reads what the event store has on those whose recorded sequence is missing or belongs to an older state, in one go.
+/// A credential that may not read events makes this one call an interval, and nothing else.
+async fn count(
+    context: &Context,
+    link: &Link,
+    connection: &Connection,
+    targets: &HashMap<TargetId, RemoteTarget>,
+) -> HashSet<TargetId> {
+    let mut missing = HashSet::new();
+    let mut oldest: Option<Timestamp> = None;
+    for object in context.targets() {
+        let Ok(target) = &object.0 else { continue };
+        let ours = Key::of(target) == link.key && !target.suspended();
+        let Some(status) = target.status.as_ref().filter(|_| ours) else { continue };
+        let Some(row) =
+            status.id.as_deref().and_then(|text| text.parse().ok()).and_then(|id: TargetId| targets.get(&id))
+        else {
+            continue;
+        };
+        let known = status.sequence.is_some() && row.version == version_of(status, row);
+        if let (None, Some(changed), false) = (row.version.sequence, row.version.changed, known) {
+            missing.insert(row.id.clone());
+            oldest = Some(oldest.map_or(changed, |oldest| oldest.min(changed)));
+        }
+    }
+    let Some(oldest) = oldest else { return missing };
+    let client = link.connector.client();
+    let chronicle = &link.observer.chronicle;
+    chronicle.cover(client, connection.instance.as_deref(), oldest, &missing).await.unwrap_or_else(|error| {
+        tracing::debug!(%error, "sequences could not be read from the event store");
+        HashSet::new()
+    })
+}
+
+fn compare(snapshot: &Snapshot, moved: bool, shards: &[Shard], context: &Context, link: &Link) {
     for shard in shards {
         for object in shard.store.state() {
             if let Ok(target) = &object.0
-                && (differs(snapshot, target) || is_contested(target, context))
+                && Key::of(target) == link.key
+                && (differs(snapshot, target) || is_contested(target, context) || (moved && is_unsupported(target)))
             {
                 tracing::debug!(namespace = target.namespace(), resource = target.name_any(), "differs from the list");
                 shard.wake(&object, target, context);
@@ -167,15 +246,30 @@ fn is_contested(target: &Target, context: &Context) -> bool {
     held.is_some_and(|id| context.older_holder(id, target).is_some())
 }
 
+/// Whether the spec asks for what a generation had not: another one may have it.
+fn is_unsupported(target: &Target) -> bool {
+    target.ready_reason() == Some(Reason::Unsupported) && !target.suspended()
+}
+
+/// Whether only the list can tell of news: all is well, or what may only be looked at differs.
+fn rests(target: &Target) -> bool {
+    let drifted = target.ready_reason() == Some(Reason::Drifted);
+    let told = target.status.as_ref().and_then(|status| status.observed_generation);
+    is_settled(target) || (drifted && told == target.metadata.generation)
+}
+
 /// Whether a settled object needs a look. Those that are not settled have back-offs of their own.
 fn differs(snapshot: &Snapshot, target: &Target) -> bool {
-    let Some(status) = target.status.as_ref().filter(|_| is_settled(target) && !target.suspended()) else {
+    let Some(status) = target.status.as_ref().filter(|_| rests(target) && !target.suspended()) else {
         return false;
     };
     let Some(id) = status.id.as_deref().and_then(|text| text.parse::<TargetId>().ok()) else { return false };
-    let known = version_of(status);
-    match snapshot.targets.get(&id) {
-        Some(listed) => listed.version != known && !listed.version.is_before(&known),
-        None => known.changed.is_none_or(|changed| snapshot.begun.duration_since(changed) > YOUNG),
-    }
+    let Some(listed) = snapshot.targets.get(&id) else {
+        let changed = status.change_date.as_deref().and_then(|text| text.parse::<Timestamp>().ok());
+        return changed.is_none_or(|changed| snapshot.begun.duration_since(changed) > YOUNG);
+    };
+    let known = version_of(status, listed);
+    let moved = status.connection.as_ref().is_some_and(|connection| connection.api != snapshot.api.as_str());
+    let newer = listed.version != known && !listed.version.is_before(&known);
+    newer || moved || (status.sequence.is_none() && snapshot.counted.contains(&id))
 }

@@ -8,7 +8,6 @@ use futures::FutureExt;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
-use thiserror::Error;
 use tokio::time::Instant;
 use tracing::{Instrument, info, info_span, warn};
 
@@ -16,6 +15,7 @@ use super::backoff::jittered;
 use super::cluster::{Cluster, WriteError};
 use super::context::{Context, Rest};
 use super::create::{Create, End};
+use super::link::Link;
 use super::{Guarded, PASS_DEADLINE, has_finalizer, news};
 use crate::api::claim::{Claim, ClaimState};
 use crate::api::condition::{ConditionType, Health, find};
@@ -25,7 +25,7 @@ use crate::api::{CLAIM_ANNOTATION, RECONCILE_ANNOTATION};
 use crate::ops::metrics::PassResult;
 use crate::plan::{self, Answer, Candidate, Connection, Facts, Object, Release, RemoteFacts, Retry, Step, Verdict};
 use crate::zitadel::client::Turn;
-use crate::zitadel::{Client, Identity, TargetConfig, TargetName};
+use crate::zitadel::{Client, Error, Identity, TargetConfig, TargetName};
 
 /// More steps than the longest path through the planner has: a guard against a loop in it.
 const MOST_STEPS: usize = 64;
@@ -33,7 +33,7 @@ const MOST_STEPS: usize = 64;
 const AFTER_CONFLICT: Duration = Duration::from_millis(200);
 
 /// Why a pass did not reach a verdict. The object's own trouble is never an error: it is a verdict, in its status.
-#[derive(Debug, Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum PassError {
     /// A write to the cluster failed.
     #[error(transparent)]
@@ -139,6 +139,7 @@ pub(super) struct Pass<'a> {
     pub(super) object: Arc<Target>,
     claim: ClaimState,
     pub(super) facts: Facts,
+    pub(super) link: Option<Arc<Link>>,
     pub(super) connected: Option<(Connection, Identity)>,
     turn: Option<Turn>,
     rival: Option<String>,
@@ -155,7 +156,17 @@ impl<'a> Pass<'a> {
     fn new(context: &'a Arc<Context>, object: Arc<Target>) -> Self {
         let claim = claim_of(&object);
         let facts = Facts::resume(context.written(&object));
-        Self { context, object, claim, facts, connected: None, turn: None, rival: None, definition_going: false }
+        Self {
+            context,
+            object,
+            claim,
+            facts,
+            link: None,
+            connected: None,
+            turn: None,
+            rival: None,
+            definition_going: false,
+        }
     }
 
     async fn run(mut self) -> Result<Action, PassError> {
@@ -189,19 +200,23 @@ impl<'a> Pass<'a> {
             rival: self.rival.as_deref(),
             definition_going: self.definition_going,
         };
-        plan::target::plan(&view, &self.facts, self.zitadel().server_now())
+        // Before there is a connection, no decision rests on the time.
+        let now = self.link.as_ref().map_or_else(Timestamp::now, |link| link.connector.client().server_now());
+        plan::target::plan(&view, &self.facts, now)
     }
 
     async fn learn(&mut self, answer: Answer) {
-        if let Some(error) = answer.error() {
-            self.context.connector().doubt(error).await;
+        if let (Some(error), Some(link)) = (answer.error(), &self.link) {
+            link.connector.doubt(error).await;
         }
         self.facts.learn(answer);
         self.context.note_written(&self.object, self.facts.written());
     }
 
-    pub(super) fn zitadel(&self) -> &Arc<Client> {
-        self.context.connector().client()
+    /// The client of the object's own connection, and never another one.
+    pub(super) fn zitadel(&self) -> Result<&Arc<Client>, Error> {
+        let link = self.link.as_ref().ok_or_else(|| Error::Setup("the connection is not known yet".into()))?;
+        Ok(link.connector.client())
     }
 
     fn cluster(&self) -> &Cluster {
@@ -228,17 +243,18 @@ impl<'a> Pass<'a> {
             Step::AskOthers => Answer::Others(self.others().await?),
             Step::Commit(candidate) => self.commit(candidate).await?,
             Step::Read(id) => Answer::Read(self.read(&id).await),
-            Step::Survey => Answer::Surveyed(self.context.observer().newest()),
-            Step::Probe(id) => Answer::Probed(self.zitadel().update(&id, &plan::Change::default()).await),
+            Step::Survey => self.survey().await,
+            Step::Probe(id) => Answer::Probed(self.update(&id, &plan::Change::default()).await),
             Step::Update { id, change, raise } => {
-                let result = self.zitadel().update(&id, &change).await;
+                let result = self.update(&id, &change).await;
                 if let (Some(name), true) = (&change.name, result.is_ok()) {
                     self.warn_of_name(name).await;
                 }
                 Answer::Updated(change, raise, result)
             }
-            Step::History(id) => Answer::History(self.history(id).await),
-            Step::Delete(id) => Answer::Deleted(self.zitadel().delete(&id).await),
+            Step::History(id) => Answer::History(self.history(&id).await),
+            Step::Trace(id) => Answer::Traced(self.origin(&id).await),
+            Step::Delete(id) => Answer::Deleted(self.delete(&id).await),
             Step::Wait(pause) => {
                 tokio::time::sleep(pause).await;
                 return Ok(Next::Waited);
@@ -269,7 +285,11 @@ impl<'a> Pass<'a> {
     }
 
     async fn write_claim(&mut self, claim: &Claim) -> Result<Answer, PassError> {
-        let mut turn = match self.zitadel().turn().await {
+        let turn = match self.zitadel() {
+            Ok(client) => client.turn().await,
+            Err(error) => Err(error),
+        };
+        let mut turn = match turn {
             Ok(turn) => turn,
             Err(error) => return Ok(Answer::CreateFailed(error)),
         };
@@ -299,12 +319,13 @@ impl<'a> Pass<'a> {
     /// Sends the create in a task of its own: neither the deadline of the pass nor a shutdown comes between the
     /// answer and its commit.
     async fn create(&mut self, config: TargetConfig) -> Result<Answer, PassError> {
-        let (Some(turn), Some((connection, _))) = (self.turn.take(), self.connected.clone()) else {
+        let (Some(turn), Some((connection, _)), Some(link)) = (self.turn.take(), self.connected.clone(), &self.link)
+        else {
             return Err(PassError::Internal("a create without a claim of this pass"));
         };
         let task = Create {
             cluster: self.cluster().clone(),
-            connector: Arc::clone(self.context.connector()),
+            connector: Arc::clone(&link.connector),
             object: Arc::clone(&self.object),
             connection,
         };

@@ -30,7 +30,7 @@ pub(super) async fn report(context: Arc<Context>, object: Target) {
     let Some(left) = left_by(&object) else { return };
     let text = match left {
         // Another replica may have let it go, after deleting its target: the write side knows.
-        Left::Target(id) if is_gone(&context, &id).await => return,
+        Left::Target(id) if is_gone(&context, &object, &id).await => return,
         Left::Target(id) => {
             format!("the object went without its finalizer; target {id} is left in ZITADEL: delete it there")
         }
@@ -57,7 +57,8 @@ fn left_by(object: &Target) -> Option<Left> {
     }
 }
 
-async fn is_gone(context: &Context, id: &TargetId) -> bool {
-    let proof = context.connector().client().update(id, &Change::default()).await;
+async fn is_gone(context: &Context, object: &Target, id: &TargetId) -> bool {
+    let Ok(link) = context.links().of(object).await else { return false };
+    let proof = link.connector.client().update(id, &Change::default()).await;
     proof.is_err_and(|error| error.class() == Class::TargetGone)
 }

@@ -4,21 +4,19 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::channel::mpsc::UnboundedSender;
 use kube::runtime::reflector::{ObjectRef, Store};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Guarded;
 use super::connection::{Due, Standing};
 use super::context::Context;
+use super::link::{Inputs, Key, Link};
 use super::observer;
 use crate::api::reason::Reason;
 use crate::api::target::Target;
-
-/// How often credential and CA files are looked at.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// The objects of one watch, and the way to their queue.
 #[derive(Debug)]
@@ -36,13 +34,18 @@ impl Shard {
     }
 }
 
-/// Probes a connection that is down or in doubt, watches the files it depends on, and wakes who is concerned.
-pub(super) async fn tend(context: Arc<Context>, shards: Arc<Vec<Shard>>, stop: CancellationToken) {
-    let connector = Arc::clone(context.connector());
-    let files = context.watched_files();
-    let mut seen = fingerprint(&files).await;
+/// Probes a connection that is down or in doubt, looks at what it depends on, and wakes who is concerned.
+pub(super) async fn tend(context: Arc<Context>, link: Arc<Link>, shards: Arc<Vec<Shard>>, stop: CancellationToken) {
+    let connector = Arc::clone(&link.connector);
+    let mut seen = 0;
     let mut known = Standing::Unknown;
-    let mut look = tokio::time::interval(LOOK);
+    if link.key != Key::Default {
+        // Its status says how it stands, also while no Target uses it.
+        drop(stop.run_until_cancelled(connector.ensure()).await);
+    }
+    // What is there now is what the first probe has used.
+    changed(&link.inputs, &mut seen).await;
+    let mut look = tokio::time::interval_at(Instant::now() + link.pace(), link.pace());
     loop {
         let due = connector.due().await;
         tokio::select! {
@@ -50,31 +53,59 @@ pub(super) async fn tend(context: Arc<Context>, shards: Arc<Vec<Shard>>, stop: C
             // Passes probe too: whoever did, the outcome is seen below.
             () = connector.changed() => {}
             () = come(due) => drop(connector.ensure().await),
-            _ = look.tick() => {
-                let now = fingerprint(&files).await;
-                if now != seen {
-                    seen = now;
-                    tracing::info!("a credential or CA file changed");
+            _ = look.tick() => match changed(&link.inputs, &mut seen).await {
+                Inspection::Same => {}
+                Inspection::Changed => {
+                    tracing::info!(connection = ?link.key, "the credential or the CA bundle has changed");
                     connector.retry_now().await;
-                    wake(&shards, &context, waits_for_connection);
+                    // Where all is well it is tried as well: its next call may be a day away.
+                    connector.renew().await;
+                    wake(&shards, &context, &link.key, waits_for_connection);
                 }
+                // The probe that follows says what is wrong.
+                Inspection::Lost => connector.renew().await,
             }
         }
+        link.tell();
         let standing = connector.standing().await;
         match (known, standing) {
             (_, Standing::Unknown) => continue,
             (Standing::Down(_), Standing::Up) => {
                 // One list first, so that those who wait need no read of their own.
-                observer::refresh(&context).await;
-                wake(&shards, &context, waits_for_connection);
+                observer::refresh(&context, &link).await;
+                wake(&shards, &context, &link.key, waits_for_connection);
             }
             // What only a person can mend is told on all objects; an outage that passes, on those in work.
             (before, Standing::Down(reason)) if needs_a_person(reason) && before != standing => {
-                wake(&shards, &context, |reason| reason == Reason::Available);
+                wake(&shards, &context, &link.key, |reason| reason == Reason::Available);
             }
             _ => {}
         }
         known = standing;
+    }
+}
+
+/// What a look at the inputs shows.
+enum Inspection {
+    Same,
+    Changed,
+    /// They cannot be read any more.
+    Lost,
+}
+
+/// Compares the inputs with the last look; `seen` is what files looked like then.
+async fn changed(inputs: &Inputs, seen: &mut u64) -> Inspection {
+    let changed = match inputs {
+        Inputs::Files(files) => {
+            let now = fingerprint(files).await;
+            Ok(std::mem::replace(seen, now) != now)
+        }
+        Inputs::Secrets(keys) => keys.refresh().await,
+    };
+    match changed {
+        Ok(false) => Inspection::Same,
+        Ok(true) => Inspection::Changed,
+        Err(_) => Inspection::Lost,
     }
 }
 
@@ -87,11 +118,17 @@ async fn come(due: Option<Due>) {
     }
 }
 
-fn wake(shards: &[Shard], context: &Context, concerned: impl Fn(Reason) -> bool) {
+/// Wakes the Targets that use a connection and whose reason is a concern of it.
+fn wake(shards: &[Shard], context: &Context, key: &Key, concerned: impl Fn(Reason) -> bool) {
+    wake_each(shards, context, |target| Key::of(target) == *key && target.ready_reason().is_some_and(&concerned));
+}
+
+/// Wakes the Targets of which this is true.
+pub(super) fn wake_each(shards: &[Shard], context: &Context, concerned: impl Fn(&Target) -> bool) {
     for shard in shards {
         for object in shard.store.state() {
             let Ok(target) = &object.0 else { continue };
-            if target.ready_reason().is_some_and(&concerned) {
+            if concerned(target) {
                 shard.wake(&object, target, context);
             }
         }
@@ -110,29 +147,16 @@ const fn needs_a_person(reason: Reason) -> bool {
 }
 
 const fn waits_for_connection(reason: Reason) -> bool {
-    matches!(
-        reason,
-        Reason::ActionsDisabled
-            | Reason::AuthenticationFailed
-            | Reason::PermissionDenied
-            | Reason::CredentialsUnavailable
-            | Reason::ZitadelUnavailable
-            | Reason::ApiUnsupported
-            | Reason::RateLimited
-            | Reason::ProgressDeadlineExceeded
-    )
+    let passes = matches!(reason, Reason::ZitadelUnavailable | Reason::RateLimited | Reason::ProgressDeadlineExceeded);
+    passes || needs_a_person(reason)
 }
 
 /// Changes when a file appears, vanishes or gets another content; holds nothing of the content itself.
-async fn fingerprint(files: &[PathBuf]) -> Vec<Option<u64>> {
+async fn fingerprint(files: &[PathBuf]) -> u64 {
     use std::hash::{DefaultHasher, Hash, Hasher};
-    let mut prints = Vec::with_capacity(files.len());
+    let mut hasher = DefaultHasher::new();
     for file in files {
-        prints.push(tokio::fs::read(file).await.ok().map(|content| {
-            let mut hasher = DefaultHasher::new();
-            content.hash(&mut hasher);
-            hasher.finish()
-        }));
+        tokio::fs::read(file).await.ok().hash(&mut hasher);
     }
-    prints
+    hasher.finish()
 }

@@ -24,6 +24,7 @@ pub fn next_edit(wanted: &TargetConfig, remote: &RemoteTarget, raised: bool) -> 
         kind: (Some(wanted.kind) != remote.kind).then_some(wanted.kind),
         timeout: (wanted.timeout.duration() != remote.timeout).then_some(wanted.timeout),
         endpoint: (wanted.endpoint.as_str() != remote.endpoint).then(|| wanted.endpoint.clone()),
+        payload_type: (Some(wanted.payload_type) != remote.payload_type).then_some(wanted.payload_type),
     };
     if change == Change::default() {
         return None;
@@ -45,6 +46,7 @@ pub fn fields(change: &Change) -> Vec<&'static str> {
         ("kind", change.kind.is_some()),
         ("timeout", change.timeout.is_some()),
         ("endpoint", change.endpoint.is_some()),
+        ("payloadType", change.payload_type.is_some()),
     ];
     named.into_iter().filter_map(|(field, set)| set.then_some(field)).collect()
 }
@@ -52,7 +54,7 @@ pub fn fields(change: &Change) -> Vec<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::zitadel::{Kind, Version};
+    use crate::zitadel::{Kind, PayloadType, Version};
     use rstest::rstest;
     use std::time::Duration;
 
@@ -62,6 +64,7 @@ mod tests {
             kind,
             timeout: "0.5s".parse().unwrap(),
             endpoint: "https://h/x".parse().unwrap(),
+            payload_type: PayloadType::Json,
         }
     }
 
@@ -72,6 +75,7 @@ mod tests {
             kind: Some(kind),
             timeout: Duration::from_millis(500),
             endpoint: "https://h/x".into(),
+            payload_type: Some(PayloadType::Json),
             version: Version::default(),
             created: None,
             owner: None,
@@ -109,6 +113,8 @@ mod tests {
             ("timeout", RemoteTarget { timeout: Duration::from_secs(1), ..base.clone() }),
             ("endpoint", RemoteTarget { endpoint: "https://h/X".into(), ..base.clone() }),
             ("kind", RemoteTarget { kind: None, ..base.clone() }),
+            ("payloadType", RemoteTarget { payload_type: Some(PayloadType::Jwe), ..base.clone() }),
+            ("payloadType", RemoteTarget { payload_type: None, ..base.clone() }),
         ] {
             let edit = next_edit(&wanted(Async), &other, false).unwrap();
             assert_eq!(fields(&edit.change), [field]);

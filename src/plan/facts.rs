@@ -3,14 +3,23 @@
 
 use jiff::Timestamp;
 
+use super::connection::Obstacle;
+use super::custody::Origin;
 use crate::api::claim::Claim;
-use crate::zitadel::{Api, Change, Created, Error, RemoteTarget, TargetConfig, TargetId, Version};
+use crate::api::connection::ConnectionRef;
+use crate::zitadel::{
+    Api, Change, Created, Error, PayloadType, RemoteTarget, Support, TargetConfig, TargetId, Version,
+};
 
 /// The connection, once it works.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connection {
     /// Generation of the API.
     pub api: Api,
+    /// Whether the server has payload types.
+    pub payload_types: Support,
+    /// The connection as spec names it; none for the default one.
+    pub reference: Option<ConnectionRef>,
     /// Where requests go.
     pub url: String,
     /// Id of the instance, where it could be read.
@@ -66,6 +75,8 @@ pub struct Newest {
 pub enum Answer {
     /// Of Connect.
     Connected(Result<Connection, Error>),
+    /// Of Connect, when there is no connection to ask.
+    Unconnected(Obstacle),
     /// Of Claim: the patch landed.
     Claimed,
     /// Of Create, when it succeeded and status has the id.
@@ -90,6 +101,8 @@ pub enum Answer {
     Surveyed(Option<Timestamp>),
     /// Of History.
     History(Result<Option<Newest>, Error>),
+    /// Of Trace: who created the target; `None` if nobody ever did.
+    Traced(Result<Option<Origin>, Error>),
     /// Of Delete.
     Deleted(Result<(), Error>),
     /// Of Wait, Hold and DropClaim: nothing is learned but that it was done.
@@ -108,8 +121,10 @@ impl Answer {
             Self::Read(result) => result.as_ref().err(),
             Self::Probed(result) | Self::Updated(_, _, result) => result.as_ref().err(),
             Self::History(result) => result.as_ref().err(),
+            Self::Traced(result) => result.as_ref().err(),
             Self::Deleted(result) => result.as_ref().err(),
             Self::Claimed
+            | Self::Unconnected(_)
             | Self::Others(_)
             | Self::Surveyed(_)
             | Self::Created(..)
@@ -123,6 +138,7 @@ impl Answer {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts {
     pub(super) connection: Option<Result<Connection, Error>>,
+    pub(super) obstacle: Option<Obstacle>,
     /// The claim on the object was written by this pass: its create has not been sent before.
     pub(super) claimed: bool,
     pub(super) created: bool,
@@ -145,6 +161,7 @@ pub struct Facts {
     pub(super) raised: bool,
     pub(super) update_failed: Option<Error>,
     pub(super) history: Option<Result<Option<Newest>, Error>>,
+    pub(super) origin: Option<Result<Option<Origin>, Error>>,
     pub(super) deleted: Option<Result<(), Error>>,
     /// How often this pass has waited for the read side.
     pub(super) waits: u32,
@@ -155,6 +172,7 @@ impl Facts {
     pub fn learn(&mut self, answer: Answer) {
         match answer {
             Answer::Connected(connection) => self.connection = Some(connection),
+            Answer::Unconnected(obstacle) => self.obstacle = Some(obstacle),
             Answer::Claimed => {
                 self.claimed = true;
                 self.create_failed = None;
@@ -163,7 +181,7 @@ impl Facts {
             Answer::Created(config, created) => {
                 // What was learned of a former target says nothing of this one.
                 *self = Self { connection: self.connection.take(), created: true, ..Self::default() };
-                self.view = Some(Ok(Some(as_posted(&config, created))));
+                self.view = is_proof(&config).then(|| Ok(Some(as_posted(&config, created))));
             }
             Answer::CreateFailed(error) => {
                 self.create_failed = Some(error);
@@ -187,6 +205,7 @@ impl Facts {
             Answer::Surveyed(newest) => self.surveyed = Some(newest.unwrap_or(Timestamp::MIN)),
             Answer::Updated(change, raise, result) => self.learn_update(change, raise, result),
             Answer::History(newest) => self.history = Some(newest),
+            Answer::Traced(origin) => self.origin = Some(origin),
             Answer::Deleted(result) => self.deleted = Some(result),
             Answer::Done => {}
         }
@@ -202,6 +221,12 @@ impl Facts {
     #[must_use]
     pub fn resume(written: Option<Version>) -> Self {
         Self { resumed: written, ..Self::default() }
+    }
+
+    /// Date of the state that the newest read showed.
+    #[must_use]
+    pub fn shown(&self) -> Option<Timestamp> {
+        self.view.as_ref()?.as_ref().ok()?.as_ref()?.version.changed
     }
 
     /// The newest state that the write side is known to have, if this pass or the one before learned of one.
@@ -249,7 +274,13 @@ impl Facts {
     }
 }
 
-/// A create's answer is proof of what the write side holds: exactly what was posted.
+/// Whether the answer to a create of this proves that all of it is held: servers ignore fields that they do not know.
+#[must_use]
+pub fn is_proof(config: &TargetConfig) -> bool {
+    config.payload_type == PayloadType::Json
+}
+
+/// A create's answer is proof of what the write side holds: exactly what was posted (but see [`is_proof`]).
 #[must_use]
 pub fn as_posted(config: &TargetConfig, created: Created) -> RemoteTarget {
     RemoteTarget {
@@ -258,6 +289,7 @@ pub fn as_posted(config: &TargetConfig, created: Created) -> RemoteTarget {
         kind: Some(config.kind),
         timeout: config.timeout.duration(),
         endpoint: config.endpoint.as_str().to_owned(),
+        payload_type: Some(config.payload_type),
         version: created.version,
         created: created.created,
         owner: created.owner,

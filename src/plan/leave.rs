@@ -2,6 +2,8 @@
 
 use jiff::Timestamp;
 
+use super::connection::is_hearsay;
+use super::custody::vouch;
 use super::facts::{Connection, Facts};
 use super::settle::{Settlement, outcome_unknown, settle};
 use super::{Object, Release, Step, Verdict};
@@ -28,11 +30,17 @@ pub(super) fn delete(object: &Object<'_>, facts: &Facts, now: Timestamp) -> Step
     if claim.is_none() && id.is_none() {
         return Step::Release(Release::NothingRemote);
     }
+    if let Some(obstacle) = &facts.obstacle {
+        return Step::Finish(Verdict::unconnected(obstacle).while_deleting());
+    }
     let connection = match &facts.connection {
         None => return Step::Connect,
         Some(Err(error)) => return Step::Finish(Verdict::failed(error).while_deleting()),
         Some(Ok(connection)) => connection,
     };
+    if id.is_some() && is_hearsay(object.status.connection.as_ref(), connection) {
+        return Step::Finish(Verdict::hearsay().while_deleting());
+    }
     let recorded = object.status.connection.as_ref().and_then(|recorded| recorded.instance.clone());
     let home = claim.map_or(recorded, |claim| claim.instance.clone());
     if home.is_some() && connection.instance.is_some() && home != connection.instance {
@@ -40,7 +48,11 @@ pub(super) fn delete(object: &Object<'_>, facts: &Facts, now: Timestamp) -> Step
     }
     match (claim, id) {
         (Some(claim), _) => abandon(claim, connection, facts, now),
-        (None, Some(id)) => Step::Delete(id),
+        (None, Some(id)) => match vouch(object, &id, None, connection, facts) {
+            Some(Step::Finish(verdict)) => Step::Finish(verdict.while_deleting()),
+            Some(step) => step,
+            None => Step::Delete(id),
+        },
         (None, None) => Step::Release(Release::NothingRemote),
     }
 }

@@ -5,6 +5,8 @@
 //! decided here, so it can be checked without a server. May import `api` and the domain types of `zitadel`.
 
 mod adopt;
+pub mod connection;
+pub mod custody;
 pub mod difference;
 pub mod facts;
 mod leave;
@@ -143,6 +145,8 @@ pub enum Step {
     Survey,
     /// Read the newest event of the target.
     History(TargetId),
+    /// Ask who created the target.
+    Trace(TargetId),
     /// Delete the target.
     Delete(TargetId),
     /// Give the read side a moment to catch up with a write.

@@ -3,8 +3,8 @@
 //! The API server has checked all of this already; it is checked again because a CRD may be older than the operator.
 
 use crate::api::names::InvalidValue;
-use crate::api::target::{TargetSpec, WaitingKind};
-use crate::zitadel::{Kind, OnError, TargetConfig};
+use crate::api::target::{PayloadType as Written, TargetSpec, WaitingKind};
+use crate::zitadel::{Kind, OnError, PayloadType, TargetConfig};
 
 /// The settings that `spec` asks for; `metadata_name` stands in for an absent name.
 ///
@@ -16,6 +16,11 @@ pub fn config(spec: &TargetSpec, metadata_name: &str) -> Result<TargetConfig, In
         kind: kind(spec)?,
         timeout: spec.timeout.parse()?,
         endpoint: spec.endpoint.parse()?,
+        payload_type: match spec.payload_type {
+            None | Some(Written::Json) => PayloadType::Json,
+            Some(Written::Jwt) => PayloadType::Jwt,
+            Some(Written::Jwe) => PayloadType::Jwe,
+        },
     })
 }
 

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::facts::{Candidate, Connection, Facts};
 use super::{Note, NoteKind, Object, RemoteFacts, Retry, Verdict};
@@ -61,6 +62,16 @@ impl Verdict {
     pub fn invalid(text: &str) -> Self {
         let note = Note { kind: NoteKind::Failed(Reason::InvalidSpec), text: text.to_owned() };
         Self { note: Some(note), ..Self::new(Health::Stalled, Reason::InvalidSpec, text, Retry::After(HOUR)) }
+    }
+
+    /// The server has not what the spec asks for.
+    #[must_use]
+    pub fn unsupported(field: &str, needs: &str, connection: &Connection) -> Self {
+        let text = format!(
+            "{field} needs {needs}; this server, with the API {}, would ignore it: remove it from spec, or upgrade ZITADEL",
+            connection.api
+        );
+        Self { retry: Retry::After(HOUR), ..Self::stalled(Reason::Unsupported, text) }
     }
 
     /// Something else has the name, as a look-up shows.
@@ -128,6 +139,16 @@ impl Verdict {
         Self::stalled(Reason::AdoptionConflict, text)
     }
 
+    /// The id in status is of a target that somebody else created.
+    #[must_use]
+    pub fn untitled(id: &TargetId) -> Self {
+        let text = format!(
+            "status names target {id}, which another user created in ZITADEL and no claim of this object announced: \
+             nothing is touched; set spec.externalId to {id} to take it over"
+        );
+        Self::stalled(Reason::AdoptionConflict, text)
+    }
+
     /// An older Target has the remote target.
     #[must_use]
     pub fn contested(rival: &str) -> Self {
@@ -145,7 +166,7 @@ impl Verdict {
         Self { remote: Some(remote), retry: Retry::Resync, ..Self::stalled(Reason::Drifted, text) }
     }
 
-    fn stalled(reason: Reason, text: String) -> Self {
+    pub(super) fn stalled(reason: Reason, text: String) -> Self {
         let note = Note { kind: NoteKind::Failed(reason), text: text.clone() };
         Self { note: Some(note), ..Self::new(Health::Stalled, reason, text, Retry::After(NAME_RETRY)) }
     }
@@ -219,6 +240,7 @@ fn recorded(connection: &Connection) -> ConnectionStatus {
         instance: connection.instance.clone(),
         url: connection.url.clone(),
         api: connection.api.to_string(),
+        reference: connection.reference.clone(),
     }
 }
 
@@ -237,7 +259,8 @@ pub fn render(previous: &TargetStatus, verdict: &Verdict, generation: i64, now: 
     if let Some(remote) = &verdict.remote {
         record(&mut status, remote);
     }
-    let (health, reason, message) = deadline(previous, verdict, generation, now);
+    let plain = (verdict.health, verdict.reason, verdict.message.clone());
+    let (health, reason, message) = deadline(&previous.conditions, plain, generation, now);
     status.observed_generation = Some(generation);
     status.conditions = conditions(&previous.conditions, health, reason, &message, generation, now);
     status
@@ -259,21 +282,26 @@ fn record(status: &mut TargetStatus, remote: &RemoteFacts) {
     status.connection = Some(remote.connection.clone());
 }
 
-fn deadline(previous: &TargetStatus, verdict: &Verdict, generation: i64, now: Timestamp) -> (Health, Reason, String) {
-    let plain = (verdict.health, verdict.reason, verdict.message.clone());
-    if verdict.health != Health::Reconciling {
+/// Ten minutes of Reconciling are Stalled, whatever the object.
+pub(super) fn deadline(
+    previous: &[Condition],
+    plain: (Health, Reason, String),
+    generation: i64,
+    now: Timestamp,
+) -> (Health, Reason, String) {
+    let (health, reason, message) = &plain;
+    if *health != Health::Reconciling {
         return plain;
     }
-    let since =
-        find(&previous.conditions, ConditionType::Reconciling).map(|condition| condition.last_transition_time.0);
+    let since = find(previous, ConditionType::Reconciling).map(|condition| condition.last_transition_time.0);
     let late = since.is_some_and(|since| now.duration_since(since) >= PROGRESS_DEADLINE);
-    let already = find(&previous.conditions, ConditionType::Stalled).is_some_and(|stalled| {
+    let already = find(previous, ConditionType::Stalled).is_some_and(|stalled| {
         stalled.reason == Reason::ProgressDeadlineExceeded.as_str() && stalled.observed_generation == Some(generation)
     });
     if !late && !already {
         return plain;
     }
-    let text = format!("no success for ten minutes, still trying. {}: {}", verdict.reason, verdict.message);
+    let text = format!("no success for ten minutes, still trying. {reason}: {message}");
     (Health::Stalled, Reason::ProgressDeadlineExceeded, text)
 }
 

@@ -12,6 +12,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::adopt::adopt;
+use super::connection::is_hearsay;
+use super::custody::vouch;
 use super::difference::{fields, next_edit};
 use super::facts::{Connection, Facts};
 use super::leave::delete;
@@ -19,7 +21,7 @@ use super::settle::{Settlement, outcome_unknown, settle};
 use super::{Note, NoteKind, Object, RemoteFacts, Step, Verdict, spec};
 use crate::api::claim::{Claim, ClaimState};
 use crate::api::reason::Reason;
-use crate::zitadel::{Class, RemoteTarget, TargetConfig, TargetId, TargetName, Version};
+use crate::zitadel::{Class, PayloadType, RemoteTarget, Support, TargetConfig, TargetId, TargetName, Version};
 
 /// How soon a create without an answer is asked about for the first time: mostly only the answer was lost.
 const ASK_FIRST: Duration = Duration::from_secs(1);
@@ -39,6 +41,9 @@ pub fn plan(object: &Object<'_>, facts: &Facts, now: Timestamp) -> Step {
         Ok(wanted) => wanted,
         Err(invalid) => return Step::Finish(Verdict::invalid(&format!("spec.{invalid}"))),
     };
+    if let Some(obstacle) = &facts.obstacle {
+        return Step::Finish(Verdict::unconnected(obstacle));
+    }
     let connection = match &facts.connection {
         None => return Step::Connect,
         Some(Err(error)) => return Step::Finish(Verdict::failed(error)),
@@ -64,6 +69,12 @@ fn refuse(object: &Object<'_>, wanted: &TargetConfig, connection: &Connection) -
         let text = format!("spec.timeout must be at most {longest}s for the {} API of this server", connection.api);
         return Some(Verdict::invalid(&text));
     }
+    if wanted.payload_type != PayloadType::Json && connection.payload_types == Support::No {
+        return Some(without_payload_types(object, connection));
+    }
+    if object.id().is_some() && is_hearsay(object.status.connection.as_ref(), connection) {
+        return Some(Verdict::hearsay());
+    }
     let recorded = object.status.connection.as_ref().and_then(|recorded| recorded.instance.as_deref());
     let claimed = object.open_claim().and_then(|claim| claim.instance.as_deref());
     let elsewhere = |known: Option<&str>| match (known, connection.instance.as_deref()) {
@@ -71,6 +82,17 @@ fn refuse(object: &Object<'_>, wanted: &TargetConfig, connection: &Connection) -
         _ => false,
     };
     ((object.id().is_some() && elsewhere(recorded)) || elsewhere(claimed)).then(Verdict::instance_changed)
+}
+
+fn without_payload_types(object: &Object<'_>, connection: &Connection) -> Verdict {
+    let wanted = object.spec.payload_type.unwrap_or_default().as_str();
+    Verdict::unsupported(&format!("spec.payloadType {wanted}"), "ZITADEL v4.8 or newer and its API v2", connection)
+}
+
+/// A server whose version nobody can tell was asked for a payload type, acknowledged it, and shows none.
+fn ignores_payload_type(wanted: &TargetConfig, remote: &RemoteTarget, facts: &Facts) -> bool {
+    let asked = facts.changes.iter().any(|change| change.payload_type.is_some());
+    asked && wanted.payload_type != PayloadType::Json && remote.payload_type == Some(PayloadType::Json)
 }
 
 /// No target and no claim: say what is about to happen, then do it.
@@ -195,8 +217,15 @@ fn keep(
                 let known = RemoteFacts::of(remote, connection);
                 Step::Finish(Verdict::drifted(known, &fields(&edit.change)))
             }
+            Some(_) if ignores_payload_type(wanted, remote, facts) => {
+                Step::Finish(without_payload_types(object, connection))
+            }
             Some(_) if facts.changes.len() > 4 => Step::Finish(Verdict::verifying()),
-            Some(edit) => Step::Update { id: id.clone(), change: edit.change, raise: edit.raise },
+            Some(edit) => vouch(object, id, remote.created, connection, facts).unwrap_or_else(|| Step::Update {
+                id: id.clone(),
+                change: edit.change,
+                raise: edit.raise,
+            }),
         },
     }
 }
@@ -298,7 +327,9 @@ fn replace_ghost(
     }
     match (facts.surveyed, &facts.deleted) {
         (None, _) => Step::Survey,
-        (Some(shown), None) if shown > newest.unwrap_or(Timestamp::MIN) => Step::Delete(id.clone()),
+        (Some(shown), None) if shown > newest.unwrap_or(Timestamp::MIN) => {
+            vouch(object, id, None, connection, facts).unwrap_or_else(|| Step::Delete(id.clone()))
+        }
         (Some(_), None) => Step::Finish(Verdict::ghost(connection)),
         (Some(_), Some(Err(error))) => Step::Finish(Verdict::failed(error)),
         (Some(_), Some(Ok(()))) => begin(object, Some(id), wanted, connection, facts, now),
@@ -366,7 +397,7 @@ fn news(object: &Object<'_>, remote: &RemoteTarget, wanted: &TargetConfig, facts
 #[must_use]
 pub fn committed(remote: &RemoteTarget, connection: &Connection) -> Verdict {
     let known = RemoteFacts::of(remote, connection);
-    if known.sequence.is_some() {
+    if known.sequence.is_some() && remote.payload_type == Some(PayloadType::Json) {
         Verdict::available(known)
     } else {
         Verdict { remote: Some(known), ..Verdict::verifying() }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::auth::NoToken;
 use crate::api::reason::Reason;
 
 /// A failed call.
@@ -17,6 +18,9 @@ pub enum Error {
     /// The credential could not be read; nothing was sent.
     #[error("{0}")]
     Credential(String),
+    /// No token could be had for the credential; the call itself was not sent.
+    #[error("{0}")]
+    NoToken(Box<NoToken>),
     /// The client could not be set up (CA bundle unreadable or no certificate); nothing was sent.
     #[error("{0}")]
     Setup(String),
@@ -34,6 +38,9 @@ pub enum Error {
         /// What was wrong with it.
         what: String,
     },
+    /// No generation of the Actions API is where it was looked for.
+    #[error("{0}")]
+    Unserved(String),
     /// ZITADEL's own error.
     #[error("{0}")]
     Api(ApiError),
@@ -84,6 +91,8 @@ const FEATURE_OFF: &str = "ACTION-8o6pvqfjhs";
 const EXPIRED_403: &str = "QUERY-SAF3rf";
 /// The 404 of a caller without any role, in place of 403.
 const NO_MEMBERSHIP: &str = "AUTHZ-cdgFk";
+/// What the text of a 404 begins with when no instance has the host of the request.
+pub(super) const UNKNOWN_INSTANCE: &str = "unable to set instance";
 /// The generic unique-constraint violation.
 const UNIQUE: &str = "V3-DKcYh";
 
@@ -107,7 +116,9 @@ impl Error {
     pub fn reason(&self) -> Reason {
         match self {
             Self::Credential(_) => Reason::CredentialsUnavailable,
+            Self::NoToken(why) => why.reason(),
             Self::Setup(_) | Self::Connect(_) | Self::NoAnswer(_) => Reason::ZitadelUnavailable,
+            Self::Unserved(_) => Reason::ApiUnsupported,
             Self::Unreadable { status, .. } => match status {
                 429 => Reason::RateLimited,
                 _ => Reason::ZitadelUnavailable,
@@ -120,7 +131,7 @@ impl Error {
     #[must_use]
     pub fn may_have_committed(&self) -> bool {
         match self {
-            Self::Credential(_) | Self::Setup(_) | Self::Connect(_) => false,
+            Self::Credential(_) | Self::NoToken(_) | Self::Setup(_) | Self::Connect(_) | Self::Unserved(_) => false,
             Self::NoAnswer(_) | Self::Unreadable { .. } => true,
             Self::Api(error) => error.status >= 500,
         }
@@ -136,13 +147,24 @@ impl Error {
         )
     }
 
+    /// Whether ZITADEL refused the token of the call: nothing was done, and another token may be taken.
+    #[must_use]
+    pub fn refuses_token(&self) -> bool {
+        matches!(self, Self::Api(error) if error.reason() == Reason::AuthenticationFailed)
+    }
+
     /// What the user should know and do. Stable for the same cause: no times, counts or request ids.
     #[must_use]
     pub fn advice(&self) -> String {
         match self {
             Self::Credential(what) | Self::Setup(what) => return what.clone(),
+            Self::NoToken(why) => return why.advice(),
             Self::Api(error) if error.reason() == Reason::InvalidSpec => {
-                return format!("ZITADEL refuses the values of spec: {}", shorten(&error.message));
+                return format!("ZITADEL refuses the values of spec: {}", plain(&error.message));
+            }
+            Self::Api(error) if error.is(&[NO_MEMBERSHIP]) => {
+                return "the service account has no role at all in this instance: give it the role IAM_OWNER"
+                    .to_owned();
             }
             Self::Api(error) if error.is_unknown_instance() => {
                 return "ZITADEL does not know the host that requests are addressed to: set the connection's host to \
@@ -161,16 +183,16 @@ impl Error {
                  {\"actions\":true}"
             }
             Reason::AuthenticationFailed => {
-                "ZITADEL refuses the credential: it is wrong, expired or revoked; replace the token, it is picked up \
-                 without a restart"
+                "ZITADEL refuses the credential: it is wrong, expired or revoked; replace the token, key or client \
+                 secret, it is picked up without a restart"
             }
             Reason::PermissionDenied => {
                 "the service account may not manage targets: give it the role IAM_OWNER in the instance"
             }
             Reason::RateLimited => "ZITADEL, or a proxy before it, limits the rate of calls; trying again",
             Reason::ApiUnsupported => {
-                "the server does not serve the configured generation of the Actions API: check the connection's api \
-                 and url"
+                "the server does not serve the configured generation of the Actions API, or none that this operator \
+                 speaks: check the connection's api and url (ZITADEL has the API since v2.52)"
             }
             Reason::NameTaken => {
                 "another target in this ZITADEL instance has this name (upper and lower case do not count): choose \
@@ -187,9 +209,16 @@ impl ApiError {
         self.id.as_deref().is_some_and(|id| ids.contains(&id))
     }
 
-    fn is_unknown_instance(&self) -> bool {
+    /// The gateway's own answer to a path that the server does not have (405, or 501 up to v2.54, where the path has
+    /// other methods). The text is fixed and never translated.
+    pub(super) fn is_unknown_route(&self) -> bool {
+        let absent = self.status == 404 && self.code == 5 && self.message == "Not Found";
+        self.id.is_none() && (absent || (matches!(self.status, 405 | 501) && self.code == 12))
+    }
+
+    pub(super) fn is_unknown_instance(&self) -> bool {
         // Raised before any localisation, so the text is stable; there is no id (docs/zitadel/api.md section 4).
-        self.status == 404 && self.id.is_none() && self.message.starts_with("unable to set instance")
+        self.status == 404 && self.id.is_none() && self.message.starts_with(UNKNOWN_INSTANCE)
     }
 
     fn reason(&self) -> Reason {
@@ -217,7 +246,7 @@ impl ApiError {
 }
 
 /// Remote text, cut at 300 characters and freed of control characters: it ends up in conditions and logs.
-fn shorten(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     match clean.char_indices().nth(300) {
         Some((end, _)) => format!("{}...", &clean[..end]),
@@ -274,7 +303,7 @@ mod tests {
 
     #[test]
     fn remote_text_is_cut_and_cleaned() {
-        let text = shorten(&format!("a\nb{}", "ü".repeat(500)));
+        let text = plain(&format!("a\nb{}", "ü".repeat(500)));
         assert!(text.starts_with("a b") && text.ends_with("...") && text.chars().count() == 303);
     }
 }

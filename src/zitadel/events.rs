@@ -5,7 +5,7 @@
 //! which IAM_OWNER has.
 
 use http::Method;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -18,8 +18,12 @@ use super::{TargetId, TargetName};
 pub enum EventQuery {
     /// Creations and removals of targets after this moment (exclusive), oldest first.
     Since(Timestamp),
+    /// Everything that happened to targets after this moment (exclusive), oldest first.
+    Story(Timestamp),
     /// The newest event of one target.
     Newest(TargetId),
+    /// The creation of one target.
+    Creation(TargetId),
     /// The newest event of all targets.
     Last,
 }
@@ -90,10 +94,29 @@ pub(super) fn search(query: &EventQuery) -> Request {
             "aggregateTypes": ["target"], "eventTypes": ["target.added", "target.removed"],
             "asc": true, "from": from.to_string(), "limit": PAGE,
         }),
+        EventQuery::Story(from) => json!({
+            "aggregateTypes": ["target"], "asc": true, "from": from.to_string(), "limit": PAGE,
+        }),
+        EventQuery::Creation(id) => json!({
+            "aggregateTypes": ["target"], "eventTypes": ["target.added"], "aggregateId": id.as_str(), "limit": 1,
+        }),
         EventQuery::Last => json!({"aggregateTypes": ["target"], "limit": 1}),
         EventQuery::Newest(id) => json!({"aggregateTypes": ["target"], "aggregateId": id.as_str(), "limit": 1}),
     };
-    Request { method: Method::POST, path: "/admin/v1/events/_search".into(), body: Some(body) }
+    Request::new(Method::POST, "/admin/v1/events/_search").with_body(body)
+}
+
+impl EventQuery {
+    /// The same question, from the last event of a full page on; `None` for one that has a single answer.
+    pub(super) fn after(&self, last: Timestamp) -> Option<Self> {
+        // One microsecond back: two events may carry the same date, and doubles do no harm.
+        let from = last.checked_sub(SignedDuration::from_micros(1)).unwrap_or(last);
+        match self {
+            Self::Since(_) => Some(Self::Since(from)),
+            Self::Story(_) => Some(Self::Story(from)),
+            Self::Newest(_) | Self::Creation(_) | Self::Last => None,
+        }
+    }
 }
 
 pub(super) fn found(body: Value) -> Result<Vec<TargetEvent>, String> {

@@ -6,11 +6,18 @@
 
 pub mod auth;
 pub mod client;
+#[cfg(test)]
+mod client_tests;
+mod detect;
 pub mod error;
 pub mod events;
 pub mod generation;
+mod resources_v3alpha;
 pub mod transport;
+#[cfg(test)]
+mod transport_tests;
 mod v2;
+mod v2beta;
 mod v3alpha;
 mod wire;
 
@@ -20,7 +27,7 @@ pub use crate::api::names::{Endpoint, TargetId, TargetName, Timeout};
 pub use client::Client;
 pub use error::{Class, Error};
 pub use events::{Added, EventQuery};
-pub use generation::Api;
+pub use generation::{Api, ApiChoice, Support};
 
 use std::time::Duration;
 
@@ -65,6 +72,18 @@ impl Kind {
     }
 }
 
+/// How the body that a target receives is protected (v2, from v4.8.0).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum PayloadType {
+    /// Plain JSON: what every server sends that was told nothing else.
+    #[default]
+    Json,
+    /// Signed.
+    Jwt,
+    /// Encrypted.
+    Jwe,
+}
+
 /// The settings of a target, as a spec asks for them: every value is within the limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetConfig {
@@ -76,6 +95,8 @@ pub struct TargetConfig {
     pub timeout: Timeout,
     /// Where to call.
     pub endpoint: Endpoint,
+    /// How the body is protected; anything but JSON is for servers alone that have it (see [`Support`]).
+    pub payload_type: PayloadType,
 }
 
 /// A partial update: only what is set is sent, in every generation. Empty, it is the strongly consistent proof of
@@ -90,6 +111,8 @@ pub struct Change {
     pub timeout: Option<Timeout>,
     /// New endpoint.
     pub endpoint: Option<Endpoint>,
+    /// New payload type.
+    pub payload_type: Option<PayloadType>,
 }
 
 /// How new a state is. v3alpha counts, later generations only date.
@@ -121,7 +144,7 @@ pub struct Created {
     pub version: Version,
     /// When it was created.
     pub created: Option<Timestamp>,
-    /// Id of the instance (v3alpha only).
+    /// Id of the instance (v3alpha and resources/v3alpha only).
     pub owner: Option<String>,
 }
 
@@ -138,17 +161,21 @@ pub struct RemoteTarget {
     pub timeout: Duration,
     /// Endpoint.
     pub endpoint: String,
+    /// Payload type; `None` for one that this version does not know.
+    pub payload_type: Option<PayloadType>,
     /// How new this view is.
     pub version: Version,
     /// When the target was created (absent on v3alpha).
     pub created: Option<Timestamp>,
-    /// Id of the instance (v3alpha only).
+    /// Id of the instance (v3alpha and resources/v3alpha only).
     pub owner: Option<String>,
 }
 
 /// Who we are, as the server sees us.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
+    /// The generation that answers.
+    pub api: Api,
     /// Id of the instance, where the credential may read it.
     pub instance: Option<String>,
     /// Id of our own user, where it could be read; events carry it as their editor.

@@ -1,33 +1,39 @@
 //! The one path to the network: deadline, rate, body cap, redaction.
 //!
 //! Sends a request once. Repeating is never this layer's business: a repeated create could make a second target,
-//! and everything else is repeated by the next pass. No redirects, no proxy from the environment, HTTP/1.1 only (so
-//! that the Host header can be set), and the token goes to the configured origin alone.
+//! and everything else is repeated by the next pass. No redirects, no proxy from the environment unless asked for,
+//! HTTP/1.1 only (so that the Host header can be set), and the token goes to the configured origin alone.
 
 use std::error::Error as _;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use http::header::{ACCEPT, AUTHORIZATION, HOST};
-use http::{HeaderValue, StatusCode};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST};
+use http::{HeaderValue, Method, StatusCode};
 use jiff::{SignedDuration, Timestamp};
+use secrecy::ExposeSecret;
 use serde_json::Value;
 use tokio::sync::RwLock;
 use url::Url;
+use url::form_urlencoded::{Serializer, byte_serialize, parse};
 
 use super::Error;
-use super::auth::{TokenFile, bearer};
-use super::error::ApiError;
+use super::auth::{Bearer, Credential, Source};
+use super::error::{ApiError, UNKNOWN_INSTANCE, plain};
 use super::generation::Request;
 
 /// Largest answer that is read, in bytes. Lists and event pages need a larger one (1000 rows are about 350 KB).
-const BODY_CAP: usize = 1 << 20;
+pub(super) const BODY_CAP: usize = 1 << 20;
 const PAGE_CAP: usize = 16 << 20;
-/// Requests a second and in a burst; ZITADEL Cloud bans an address for a minute above 50 a second.
-const RATE: NonZeroU32 = NonZeroU32::new(20).expect("20 is not zero");
-const BURST: NonZeroU32 = NonZeroU32::new(40).expect("40 is not zero");
+/// Requests a second unless a connection says otherwise, and twice as many in a burst; ZITADEL Cloud bans an address for a
+/// minute above 50 a second.
+pub const RATE: NonZeroU32 = NonZeroU32::new(20).expect("20 is not zero");
+
+const TWICE: NonZeroU32 = NonZeroU32::new(2).expect("2 is not zero");
+
+/// What stands where a server quoted a secret.
+const STRUCK: &str = "[struck out]";
 
 /// Where and how requests go.
 #[derive(Debug, Clone)]
@@ -37,11 +43,24 @@ pub struct Settings {
     /// The instance's external domain, when `url` is an in-cluster address.
     pub host: Option<HeaderValue>,
     /// PEM bundle that replaces the system's certificate authorities.
-    pub ca_file: Option<PathBuf>,
+    pub ca: Option<Source>,
+    /// The way there.
+    pub proxy: Proxy,
     /// The credential.
-    pub token: TokenFile,
+    pub credential: Credential,
+    /// Requests a second; twice as many may come in a burst.
+    pub rate: NonZeroU32,
     /// Longest time for one call, connection included.
     pub timeout: Duration,
+}
+
+/// Whether requests go straight to the origin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proxy {
+    /// Straight, whatever the environment says.
+    None,
+    /// By `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`.
+    Environment,
 }
 
 /// Sends requests to one origin.
@@ -60,6 +79,13 @@ pub(super) struct Answer {
     pub body: Value,
 }
 
+/// Whatever came back.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub status: StatusCode,
+    pub bytes: Vec<u8>,
+}
+
 /// How large an answer may be.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Cap {
@@ -69,7 +95,8 @@ pub(super) enum Cap {
 
 impl Transport {
     pub(super) fn new(settings: Settings) -> Self {
-        let limiter = RateLimiter::direct(Quota::per_second(RATE).allow_burst(BURST));
+        let limiter =
+            RateLimiter::direct(Quota::per_second(settings.rate).allow_burst(settings.rate.saturating_mul(TWICE)));
         Self { settings, client: RwLock::new(None), limiter, skew: std::sync::Mutex::new(SignedDuration::ZERO) }
     }
 
@@ -87,23 +114,16 @@ impl Transport {
     async fn build(&self) -> Result<reqwest::Client, Error> {
         let mut builder = reqwest::Client::builder()
             .http1_only()
-            .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .connect_timeout(Duration::from_secs(5).min(self.settings.timeout))
             .timeout(self.settings.timeout)
             .user_agent(concat!("zitadel-actions-operator/", env!("CARGO_PKG_VERSION")));
-        if let Some(path) = &self.settings.ca_file {
-            let shown = path.display();
-            let pem = tokio::fs::read(path)
-                .await
-                .map_err(|error| Error::Setup(format!("the CA file {shown} cannot be read: {}", error.kind())))?;
-            let certificates = reqwest::Certificate::from_pem_bundle(&pem)
-                .map_err(|_| Error::Setup(format!("the CA file {shown} holds no PEM certificates")))?;
-            if certificates.is_empty() {
-                return Err(Error::Setup(format!("the CA file {shown} holds no PEM certificates")));
-            }
-            builder = builder.tls_certs_only(certificates);
+        if self.settings.proxy == Proxy::None {
+            builder = builder.no_proxy();
+        }
+        if let Some(source) = &self.settings.ca {
+            builder = builder.tls_certs_only(authorities(source).await?);
         }
         builder.build().map_err(|error| Error::Setup(format!("the HTTP client cannot be set up: {}", causes(&error))))
     }
@@ -118,32 +138,83 @@ impl Transport {
     }
 
     /// Sends a request once and reads its answer. After `not_after` it is not sent any more.
-    pub(super) async fn send(&self, request: &Request, cap: Cap, not_after: Option<Instant>) -> Result<Answer, Error> {
+    pub(super) async fn send(
+        &self,
+        request: &Request,
+        bearer: Option<&Bearer>,
+        cap: Cap,
+        not_after: Option<Instant>,
+    ) -> Result<Answer, Error> {
         let client = self.client().await?;
-        let token = self.settings.token.token().await?;
         self.limiter.until_ready().await;
         if not_after.is_some_and(|limit| Instant::now() > limit) {
             return Err(Error::Connect("not sent: it had to wait too long for its turn".into()));
         }
-        let mut call = client
-            .request(request.method.clone(), self.target(&request.path))
-            .header(AUTHORIZATION, bearer(&token))
-            .header(ACCEPT, HeaderValue::from_static("application/json"));
-        if let Some(host) = &self.settings.host {
-            call = call.header(HOST, host).header("x-zitadel-instance-host", host);
+        let mut call = self.prepare(&client, request.method.clone(), self.target(request));
+        if let Some(bearer) = bearer {
+            call = call.header(AUTHORIZATION, bearer.header());
         }
         if let Some(body) = &request.body {
             call = call.json(body);
         }
-        let answer = call.send().await.map_err(|error| failed(&error))?;
-        self.note_date(&answer);
-        read(answer, cap).await
+        self.finish(call, cap, "").await?.answer()
     }
 
-    fn target(&self, path: &str) -> Url {
+    /// Reads something that anybody may read. Without a turn: see [`Self::post_form`].
+    pub(super) async fn get(&self, path: &str) -> Result<Reply, Error> {
+        let call = self.prepare(&self.client().await?, Method::GET, self.at(path));
+        self.finish(call, Cap::One, "").await
+    }
+
+    /// Posts a form, with user and password for HTTP basic. Without waiting for a turn: every call waits for the token,
+    /// and those who fetch it do so rarely, one at a time.
+    pub(super) async fn post_form(
+        &self,
+        path: &str,
+        form: &[(&str, &str)],
+        basic: Option<(String, String)>,
+    ) -> Result<Reply, Error> {
+        let mut call = self.prepare(&self.client().await?, Method::POST, self.at(path));
+        let body = Serializer::new(String::new()).extend_pairs(form).finish();
+        call = call.header(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        if let Some((user, password)) = basic {
+            call = call.basic_auth(user, Some(password));
+        }
+        self.finish(call.body(body.clone()), Cap::One, &body).await
+    }
+
+    /// A request to the one origin.
+    fn prepare(&self, client: &reqwest::Client, method: Method, url: Url) -> reqwest::RequestBuilder {
+        let call = client.request(method, url).header(ACCEPT, HeaderValue::from_static("application/json"));
+        match &self.settings.host {
+            Some(host) => call.header(HOST, host).header("x-zitadel-instance-host", host),
+            None => call,
+        }
+    }
+
+    /// Sends, and reads what comes back. `form` is what was sent as one.
+    async fn finish(&self, call: reqwest::RequestBuilder, cap: Cap, form: &str) -> Result<Reply, Error> {
+        let (client, request) = call.build_split();
+        let request = request.map_err(|error| failed(&error))?;
+        let authorization = request.headers().get(AUTHORIZATION).cloned();
+        let answer = client.execute(request).await.map_err(|error| failed(&error))?;
+        self.note_date(&answer);
+        let reply = read(answer, cap).await?;
+        Ok(if reply.status.is_success() { reply } else { reply.struck(authorization.as_ref(), form) })
+    }
+
+    /// Paths are built from constants and typed ids, and the base has been checked to be a plain origin.
+    fn at(&self, path: &str) -> Url {
         let mut url = self.settings.url.clone();
-        // Paths are built from constants and typed ids, and the base has been checked to be a plain origin.
         url.set_path(path);
+        url
+    }
+
+    fn target(&self, request: &Request) -> Url {
+        let mut url = self.at(&request.path);
+        if !request.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&request.query);
+        }
         url
     }
 
@@ -154,6 +225,11 @@ impl Transport {
         *self.skew.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = skew;
     }
 
+    /// Whether our clock and the server's are more than a minute apart.
+    pub(super) fn is_skewed(&self) -> bool {
+        self.skew.lock().unwrap_or_else(std::sync::PoisonError::into_inner).abs() > SignedDuration::from_mins(1)
+    }
+
     /// Now, in the server's clock as of its last answer; at most a second and one round trip early, never late.
     pub(super) fn server_now(&self) -> Timestamp {
         let skew = *self.skew.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -161,7 +237,16 @@ impl Transport {
     }
 }
 
-async fn read(mut answer: reqwest::Response, cap: Cap) -> Result<Answer, Error> {
+/// The certificate authorities to trust. Their text is no secret, but may come from where secrets do.
+async fn authorities(source: &Source) -> Result<Vec<reqwest::Certificate>, Error> {
+    let pem = source.read().await.map_err(|error| Error::Setup(format!("certificate authorities: {error}")))?;
+    match reqwest::Certificate::from_pem_bundle(pem.expose_secret().as_bytes()) {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        _ => Err(Error::Setup(format!("certificate authorities: {source} holds no PEM certificates"))),
+    }
+}
+
+async fn read(mut answer: reqwest::Response, cap: Cap) -> Result<Reply, Error> {
     let status = answer.status();
     let code = status.as_u16();
     let limit = match cap {
@@ -175,15 +260,44 @@ async fn read(mut answer: reqwest::Response, cap: Cap) -> Result<Answer, Error> 
                 return Err(Error::Unreadable { status: code, what: format!("longer than {limit} bytes") });
             }
             Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
-            Ok(None) => break,
+            Ok(None) => return Ok(Reply { status, bytes }),
             Err(error) => return Err(Error::NoAnswer(format!("HTTP {code}, body cut off: {}", causes(&error)))),
         }
     }
-    let body: Option<Value> = serde_json::from_slice(&bytes).ok();
-    match body {
-        Some(body) if status.is_success() => Ok(Answer { status: code, body }),
-        Some(body) => Err(refused(status, &body)),
-        None => Err(Error::Unreadable { status: code, what: "the body is not JSON".into() }),
+}
+
+impl Reply {
+    /// The same without what was sent as a secret: proxies, debugging ones above all, quote what they refuse.
+    fn struck(self, authorization: Option<&HeaderValue>, form: &str) -> Self {
+        let header = authorization.and_then(|value| value.to_str().ok()).and_then(|text| text.split_once(' '));
+        let fields = parse(form.as_bytes()).filter(|(name, _)| matches!(&**name, "assertion" | "client_secret"));
+        let plain = fields.map(|(_, value)| value.into_owned()).chain(header.map(|(_, token)| token.to_owned()));
+        let mut text = String::from_utf8_lossy(&self.bytes).into_owned();
+        for secret in plain.filter(|secret| !secret.is_empty()) {
+            let encoded: String = byte_serialize(secret.as_bytes()).collect();
+            text = text.replace(&secret, STRUCK).replace(&encoded, STRUCK);
+        }
+        Self { status: self.status, bytes: text.into_bytes() }
+    }
+
+    /// Its meaning as an answer of the API.
+    pub(super) fn answer(&self) -> Result<Answer, Error> {
+        let body: Option<Value> = serde_json::from_slice(&self.bytes).ok();
+        match body {
+            Some(body) if self.status.is_success() => Ok(Answer { status: self.status.as_u16(), body }),
+            Some(body) => Err(refused(self.status, &body)),
+            None => Err(self.routing().unwrap_or_else(|| Error::Unreadable {
+                status: self.status.as_u16(),
+                what: "the body is not JSON".into(),
+            })),
+        }
+    }
+
+    /// The answer of the OAuth and OpenID paths to an unknown host: the text that the API wraps in JSON, as it is.
+    fn routing(&self) -> Option<Error> {
+        let text = std::str::from_utf8(&self.bytes).ok()?.trim();
+        let known = self.status == StatusCode::NOT_FOUND && text.starts_with(UNKNOWN_INSTANCE);
+        known.then(|| Error::Api(ApiError { status: 404, code: 5, message: plain(text), id: None }))
     }
 }
 

@@ -4,20 +4,13 @@
 //! missing target is 200. Nothing carries a sequence or an owner; the event store does. Answers also carry the
 //! signing key: it has no field here, so that it cannot leave this file.
 
-use http::Method;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::generation::{PAGE, Request, Select};
-use super::wire::{ConfigOut, change_body, config_body, parse, target_id};
-use super::{Change, Created, RemoteTarget, TargetConfig, TargetId, Version};
-
-const TARGETS: &str = "/v2/actions/targets";
-
-pub(super) fn create(config: &TargetConfig) -> Request {
-    Request { method: Method::POST, path: TARGETS.into(), body: Some(config_body(config)) }
-}
+use super::generation::{PAGE, Select};
+use super::wire::{ConfigOut, Rest, parse, target_id};
+use super::{Created, RemoteTarget, Version};
 
 pub(super) fn created(body: Value) -> Result<Created, String> {
     #[derive(Deserialize)]
@@ -35,10 +28,6 @@ pub(super) fn created(body: Value) -> Result<Created, String> {
     })
 }
 
-pub(super) fn update(id: &TargetId, change: &Change) -> Request {
-    Request { method: Method::POST, path: format!("{TARGETS}/{id}"), body: Some(change_body(change)) }
-}
-
 pub(super) fn updated(body: Value) -> Result<Version, String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -48,17 +37,10 @@ pub(super) fn updated(body: Value) -> Result<Version, String> {
     Ok(Version { sequence: None, changed: parse::<Out>(body)?.change_date })
 }
 
-pub(super) fn delete(id: &TargetId) -> Request {
-    Request { method: Method::DELETE, path: format!("{TARGETS}/{id}"), body: None }
-}
-
-pub(super) fn get(id: &TargetId) -> Request {
-    Request { method: Method::GET, path: format!("{TARGETS}/{id}"), body: None }
-}
-
+/// A target in a read.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct TargetOut {
+pub(super) struct TargetOut {
     id: String,
     creation_date: Option<Timestamp>,
     change_date: Option<Timestamp>,
@@ -67,9 +49,10 @@ struct TargetOut {
 }
 
 impl TargetOut {
-    fn into_target(self) -> Result<RemoteTarget, String> {
+    pub(super) fn into_target(self) -> Result<RemoteTarget, String> {
         let version = Version { sequence: None, changed: self.change_date };
-        Ok(self.config.into_target(target_id(&self.id)?, version, self.creation_date, None))
+        let rest = Rest { version, created: self.creation_date, owner: None };
+        Ok(self.config.into_target(target_id(&self.id)?, rest))
     }
 }
 
@@ -81,8 +64,8 @@ pub(super) fn got(body: Value) -> Result<RemoteTarget, String> {
     parse::<Out>(body)?.target.into_target()
 }
 
-pub(super) fn list(select: &Select) -> Request {
-    let body = match select {
+pub(super) fn search(select: &Select) -> Value {
+    match select {
         Select::First => json!({"pagination": {"limit": 1}}),
         Select::Page { offset } => json!({
             "pagination": {"offset": offset.to_string(), "limit": PAGE, "asc": true},
@@ -90,8 +73,7 @@ pub(super) fn list(select: &Select) -> Request {
         }),
         Select::Named(name) => json!({"filters": [{"targetNameFilter": {
             "targetName": name.as_str(), "method": "TEXT_FILTER_METHOD_EQUALS_IGNORE_CASE"}}]}),
-    };
-    Request { method: Method::POST, path: format!("{TARGETS}/search"), body: Some(body) }
+    }
 }
 
 pub(super) fn listed(body: Value) -> Result<Vec<RemoteTarget>, String> {

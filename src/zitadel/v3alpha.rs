@@ -3,16 +3,13 @@
 //! Recorded on v2.58.7: create answers 201 with `id` and `details`, update is a PUT and partial, reads name the id
 //! `targetId`, delete of a missing target is 404. Nothing carries a creation date.
 
-use http::Method;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::generation::{PAGE, Request, Select};
-use super::wire::{ConfigOut, change_body, config_body, parse, target_id};
-use super::{Change, Created, RemoteTarget, TargetConfig, TargetId, Version};
-
-const TARGETS: &str = "/v3alpha/targets";
+use super::generation::{PAGE, Select};
+use super::wire::{ConfigOut, Rest, parse, target_id};
+use super::{Created, RemoteTarget, Version};
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -26,10 +23,6 @@ impl Details {
     fn version(&self) -> Version {
         Version { sequence: self.sequence.as_ref().and_then(|text| text.parse().ok()), changed: self.change_date }
     }
-}
-
-pub(super) fn create(config: &TargetConfig) -> Request {
-    Request { method: Method::POST, path: TARGETS.into(), body: Some(config_body(config)) }
 }
 
 pub(super) fn created(body: Value) -> Result<Created, String> {
@@ -48,24 +41,12 @@ pub(super) fn created(body: Value) -> Result<Created, String> {
     })
 }
 
-pub(super) fn update(id: &TargetId, change: &Change) -> Request {
-    Request { method: Method::PUT, path: format!("{TARGETS}/{id}"), body: Some(change_body(change)) }
-}
-
 pub(super) fn updated(body: Value) -> Result<Version, String> {
     #[derive(Deserialize)]
     struct Out {
         details: Details,
     }
     Ok(parse::<Out>(body)?.details.version())
-}
-
-pub(super) fn delete(id: &TargetId) -> Request {
-    Request { method: Method::DELETE, path: format!("{TARGETS}/{id}"), body: None }
-}
-
-pub(super) fn get(id: &TargetId) -> Request {
-    Request { method: Method::GET, path: format!("{TARGETS}/{id}"), body: None }
 }
 
 #[derive(Debug, Deserialize)]
@@ -79,8 +60,8 @@ struct TargetOut {
 
 impl TargetOut {
     fn into_target(self) -> Result<RemoteTarget, String> {
-        let version = self.details.version();
-        Ok(self.config.into_target(target_id(&self.target_id)?, version, None, self.details.resource_owner))
+        let rest = Rest { version: self.details.version(), created: None, owner: self.details.resource_owner };
+        Ok(self.config.into_target(target_id(&self.target_id)?, rest))
     }
 }
 
@@ -92,8 +73,8 @@ pub(super) fn got(body: Value) -> Result<RemoteTarget, String> {
     parse::<Out>(body)?.target.into_target()
 }
 
-pub(super) fn list(select: &Select) -> Request {
-    let body = match select {
+pub(super) fn search(select: &Select) -> Value {
+    match select {
         Select::First => json!({"query": {"limit": 1}}),
         Select::Page { offset } => json!({
             "query": {"offset": offset.to_string(), "limit": PAGE, "asc": true},
@@ -101,8 +82,7 @@ pub(super) fn list(select: &Select) -> Request {
         }),
         Select::Named(name) => json!({"queries": [{"targetNameQuery": {
             "targetName": name.as_str(), "method": "TEXT_QUERY_METHOD_EQUALS_IGNORE_CASE"}}]}),
-    };
-    Request { method: Method::POST, path: format!("{TARGETS}/search"), body: Some(body) }
+    }
 }
 
 pub(super) fn listed(body: Value) -> Result<Vec<RemoteTarget>, String> {

@@ -8,6 +8,8 @@
 
 #[path = "../it/cluster.rs"]
 mod cluster;
+#[path = "../it/command.rs"]
+mod command;
 #[path = "../it/oracle.rs"]
 mod oracle;
 #[path = "../it/world.rs"]
@@ -18,16 +20,30 @@ use kube::Api;
 use kube::api::DeleteParams;
 use zitadel_stand_in::{EventKind, Generation};
 
+use cluster::{kubectl, plane};
 use world::{World, webhook};
 
 #[tokio::test]
 async fn a_deleted_definition_lets_every_target_go_and_deletes_none() {
+    // Connections are not installed here: the default one works, the probes do not mind, and who asks for one is told.
+    for kind in ["connections", "clusterconnections"] {
+        let name = format!("{kind}.zitadel-actions.dev");
+        let deleted = tokio::task::spawn_blocking(move || kubectl(plane(), &["delete", "crd", &name], ""));
+        assert!(deleted.await.unwrap().ok);
+    }
     let world = World::new(Generation::V2).await;
     for index in 0..3 {
         let name = format!("hook-{index}");
         world.create(&name, webhook()).await;
         world.ready(&name).await;
     }
+    let mut spec = webhook();
+    spec["connectionRef"] = serde_json::json!({"kind": "Connection", "name": "mine"});
+    world.create("connected", spec).await;
+    let target = world.reason("connected", "ConnectionNotFound").await;
+    assert!(world::condition(&target, "Reconciling").unwrap().2.contains("Connections cannot be read"));
+    assert_eq!(world.http("/readyz").await.unwrap().0, 200);
+
     let definitions: Api<CustomResourceDefinition> = Api::all(world.client.clone());
     let name = "targets.zitadel-actions.dev";
     definitions.delete(name, &DeleteParams::default()).await.unwrap();

@@ -16,6 +16,8 @@ mod arena;
 #[allow(dead_code, reason = "shared with the integration tests")]
 mod cluster;
 mod cluster_faults;
+#[path = "../it/command.rs"]
+mod command;
 mod crash;
 mod judge;
 mod load;

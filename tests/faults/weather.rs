@@ -123,7 +123,9 @@ async fn locked_out(trouble: Trouble, generation: Generation) {
             arena.write_token("");
             "CredentialsUnavailable"
         }
+        // While the former token works, a wrong one in its place does no harm.
         Trouble::Garbled => {
+            arena.zitadel.revoke_token(&token);
             arena.write_token("no-token-at-all");
             "AuthenticationFailed"
         }
@@ -144,7 +146,11 @@ async fn locked_out(trouble: Trouble, generation: Generation) {
     assert_eq!(deeds(&arena), before, "locked out, and yet something was done");
     arena.zitadel.set_role(&token, Role::IamOwner);
     // The same user with another token, where the old one is of no use: deeds are told by user.
-    let repaired = if matches!(trouble, Trouble::Revoked) { arena.zitadel.issue_token(Role::IamOwner) } else { token };
+    let repaired = if matches!(trouble, Trouble::Revoked | Trouble::Garbled) {
+        arena.zitadel.issue_token(Role::IamOwner)
+    } else {
+        token
+    };
     arena.write_token(&repaired);
     arena.gone("leaving").await;
     let ready = |all: &[zitadel_actions_operator::api::target::Target]| {

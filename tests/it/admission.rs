@@ -4,6 +4,7 @@ use kube::Api;
 use kube::api::{DeleteParams, DynamicObject, ListParams, PostParams};
 use kube::core::ApiResource;
 use serde_json::{Value, json};
+use zitadel_actions_operator::api::connection::{ClusterConnection, Connection};
 use zitadel_actions_operator::api::names::{Endpoint, TargetName, Timeout};
 use zitadel_actions_operator::api::target::Target;
 use zitadel_stand_in::Generation;
@@ -60,6 +61,8 @@ fn accepted() -> Vec<(&'static str, Value)> {
         ("fraction", with(json!({"timeout": "0.5s"}))),
         ("nanoseconds", with(json!({"timeout": "0.000000001s"}))),
         ("longest timeout", with(json!({"timeout": "999999999.999999999s"}))),
+        ("plain payload", with(json!({"payloadType": "JSON"}))),
+        ("encrypted payload", with(json!({"payloadType": "JWE"}))),
         ("retain", with(json!({"deletionPolicy": "Retain"}))),
         ("delete", with(json!({"deletionPolicy": "Delete"}))),
         ("suspended", with(json!({"suspend": true}))),
@@ -101,6 +104,7 @@ fn refused() -> Vec<(&'static str, Value, &'static str)> {
         ("ten decimals", with(json!({"timeout": "1.0000000001s"})), timeout),
         ("ten digits", with(json!({"timeout": "1000000000s"})), timeout),
         ("empty timeout", with(json!({"timeout": ""})), timeout),
+        ("wrong payload", with(json!({"payloadType": "jwt"})), "Unsupported value"),
         ("wrong policy", with(json!({"deletionPolicy": "Orphan"})), "Unsupported value"),
         ("flag as text", with(json!({"restWebhook": {"interruptOnError": "yes"}})), "interruptOnError"),
     ]
@@ -216,4 +220,106 @@ async fn five_wrong_manifests_make_five_messages_and_nothing_else() {
     // The namespace is empty, so nothing can have been written remotely for it.
     world.targets().delete_collection(&DeleteParams::default(), &ListParams::default()).await.unwrap();
     world.finish().await;
+}
+
+fn connection(changes: Value) -> Value {
+    let mut spec = json!({
+        "url": "https://auth.example.com",
+        "credentials": {"personalAccessToken": {"secretRef": {"name": "iam-admin-pat", "key": "pat"}}},
+    });
+    for (key, value) in changes.as_object().unwrap() {
+        spec[key] = value.clone();
+    }
+    spec
+}
+
+/// Both kinds have the same rules, and a ClusterConnection one field more.
+#[tokio::test]
+async fn connections_are_checked_alike() {
+    let secret = json!({"secretRef": {"name": "a", "key": "b"}});
+    let key = json!({"name": "a", "key": "b"});
+    let pem = "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n";
+    let url = "url must be scheme, host and port only";
+    let one = "set exactly one of personalAccessToken, privateKeyJwt and clientCredentials";
+    let accepted = [
+        json!({}),
+        json!({"url": "http://zitadel.zitadel.svc:8080", "host": "auth.example.com"}),
+        json!({"url": "https://auth.example.com:8443/"}),
+        json!({"api": "Auto"}),
+        json!({"api": "resources/v3alpha"}),
+        json!({"requestsPerSecond": 1000}),
+        json!({"caBundle": pem}),
+        json!({"caSecretRef": key}),
+        json!({"credentials": {"privateKeyJwt": secret}}),
+        json!({"credentials": {"clientCredentials": {"clientIdSecretRef": key, "clientSecretSecretRef": key}}}),
+    ];
+    let refused = [
+        (json!({"url": "https://auth.example.com/path"}), url),
+        (json!({"url": "https://user:word@auth.example.com"}), url),
+        (json!({"url": "https://auth.example.com?x=1"}), url),
+        (json!({"url": "https://auth.example.com#x"}), url),
+        (json!({"url": "auth.example.com"}), url),
+        (json!({"url": "ftp://auth.example.com"}), url),
+        (json!({"host": "https://auth.example.com"}), "host must be a host name"),
+        (json!({"host": "a\r\nx: y"}), "host must be a host name"),
+        (json!({"api": "v1"}), "Unsupported value"),
+        (json!({"requestsPerSecond": 0}), "greater than or equal to 1"),
+        (json!({"requestsPerSecond": 1001}), "less than or equal to 1000"),
+        (json!({"caBundle": "x"}), "certificates in PEM form"),
+        (json!({"caBundle": pem, "caSecretRef": key}), "at most one of caBundle and caSecretRef"),
+        (json!({"credentials": {}}), one),
+        (json!({"credentials": {"personalAccessToken": secret, "privateKeyJwt": secret}}), one),
+        (
+            json!({"credentials": {"privateKeyJwt": {"secretRef": {"name": "other/a", "key": "b"}}}}),
+            "without a namespace",
+        ),
+        (
+            json!({"credentials": {"privateKeyJwt": {"secretRef": {"name": "a", "key": "../b"}}}}),
+            "a key of the Secret's data",
+        ),
+        (json!({"credentials": {"privateKeyJwt": {"secretRef": {"name": "a"}}}}), "key: Required value"),
+    ];
+    let client = client().await;
+    let namespace = namespace(&client).await;
+    let own = ApiResource::erase::<Connection>(&());
+    let all = ApiResource::erase::<ClusterConnection>(&());
+    let servers = [Api::namespaced_with(client.clone(), &namespace, &own), Api::all_with(client, &all)];
+    for (kind, api) in ["Connection", "ClusterConnection"].into_iter().zip(servers) {
+        let submit = async |spec: Value| {
+            let object: DynamicObject = serde_json::from_value(json!({
+                "apiVersion": "zitadel-actions.dev/v1alpha1", "kind": kind, "metadata": {"name": "a"}, "spec": spec,
+            }))
+            .unwrap();
+            let created = api.create(&PostParams { dry_run: true, ..PostParams::default() }, &object).await;
+            created.map(|object| object.data["spec"].clone()).map_err(|error| error.to_string())
+        };
+        for changes in &accepted {
+            let spec = connection(changes.clone());
+            assert_eq!(submit(spec.clone()).await, Ok(spec), "{kind} {changes}");
+        }
+        for (changes, message) in &refused {
+            let said = submit(connection(changes.clone())).await.expect_err(&format!("{kind} {changes}"));
+            assert!(said.contains(message), "{kind} {changes}: {said}");
+        }
+        let allowed = json!({"allowedNamespaces": {"names": ["a"], "selector": {"matchLabels": {"a": "b"}}}});
+        let kept = submit(connection(allowed.clone())).await.unwrap();
+        assert_eq!(kept.get("allowedNamespaces").is_some(), kind == "ClusterConnection");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_ref_names_kind_and_name() {
+    let server = Server::new().await;
+    for kind in ["Connection", "ClusterConnection"] {
+        let spec = with(json!({"connectionRef": {"kind": kind, "name": "a"}}));
+        assert_eq!(server.submit(spec.clone(), "a").await, Ok(spec));
+    }
+    for (reference, message) in [
+        (json!({"name": "a"}), "kind: Required value"),
+        (json!({"kind": "Secret", "name": "a"}), "Unsupported value"),
+        (json!({"kind": "Connection", "name": ""}), "at least 1"),
+    ] {
+        let said = server.submit(with(json!({"connectionRef": reference})), "a").await.unwrap_err();
+        assert!(said.contains(message), "{said}");
+    }
 }

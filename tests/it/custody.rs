@@ -131,6 +131,26 @@ async fn observe_looks_and_never_writes() {
     }
 }
 
+/// What differs rests until the list tells of a change, in ZITADEL or of the server.
+#[tokio::test]
+async fn what_is_observed_is_looked_at_again_when_it_changes() {
+    let world = World::new(Generation::V2).await;
+    let edit = TargetEdit { endpoint: Some("https://other.example.com".into()), ..TargetEdit::default() };
+    let foreign = world.zitadel.external_create("hook", edit);
+    let mut spec = taking_over(&foreign);
+    spec["managementPolicy"] = json!("Observe");
+    world.create("hook", spec).await;
+    world.reason("hook", "Drifted").await;
+    let fitting = TargetEdit {
+        endpoint: Some("https://hooks.example.com/zitadel".into()),
+        interrupt_on_error: Some(true),
+        ..TargetEdit::default()
+    };
+    world.zitadel.external_update(&foreign, fitting);
+    world.ready("hook").await;
+    world.finish().await;
+}
+
 #[tokio::test]
 async fn observe_needs_an_external_id() {
     let world = World::with(Setup::new(Generation::V2).without_operator()).await;

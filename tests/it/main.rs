@@ -9,13 +9,24 @@
 
 mod admission;
 mod arguments;
+mod behaviours;
+mod canary;
 mod cluster;
+mod command;
+mod connections;
 mod crash;
+mod credentials;
 mod custody;
+mod generations;
 mod house;
 mod lifecycle;
 mod manners;
 mod oracle;
+mod real;
 mod reasons;
+mod rights;
+mod scene;
+mod tenancy;
 mod trouble;
+mod upgrades;
 mod world;

@@ -19,6 +19,7 @@ use zitadel_actions_operator::api::target::{Target, TargetSpec};
 use zitadel_stand_in::{EventKind, Generation, Op, Options, StandIn};
 
 use crate::cluster::{Said, client, kubectl, namespace, plane};
+use crate::command::{override_flags, wrapped};
 use crate::oracle::Oracle;
 
 /// Longest wait for a condition; a test that needs longer is broken or shows a bug.
@@ -36,17 +37,30 @@ pub struct Setup {
     pub stand_in: Options,
     /// Further flags, or other values for the usual ones (the last one counts).
     pub flags: Vec<String>,
+    /// Variables of the operator's environment.
+    pub env: Vec<(String, String)>,
     pub start_operator: bool,
     /// The operator's way to the cluster, if not the control plane's own: a proxy's.
     pub kubeconfig: Option<PathBuf>,
     /// A program with arguments that runs the operator, whose program and arguments come after.
     pub wrapper: Vec<String>,
+    /// Whether the operator trusts the system's certificate authorities, as it needs to on a real server.
+    pub system_authorities: bool,
 }
 
 impl Setup {
     pub fn new(generation: Generation) -> Self {
         let stand_in = Options::new(generation);
-        Self { generation, stand_in, flags: vec![], start_operator: true, kubeconfig: None, wrapper: vec![] }
+        Self {
+            generation,
+            stand_in,
+            flags: vec![],
+            env: vec![],
+            start_operator: true,
+            kubeconfig: None,
+            wrapper: vec![],
+            system_authorities: false,
+        }
     }
 
     pub fn flag(mut self, name: &str, value: &str) -> Self {
@@ -138,10 +152,12 @@ impl World {
             .args(["--watch-namespaces", &self.namespace])
             .args(["--http-addr", &format!("127.0.0.1:{port}")])
             .args(["--log-format", "human", "--log-level", "zitadel_actions_operator=trace,info"])
-            .env("KUBECONFIG", self.setup.kubeconfig.as_deref().unwrap_or(plane().kubeconfig()))
-            // Instead of the system's authorities: reading those is half of a start in the debug profile.
-            .env("SSL_CERT_FILE", plane().dir().join("certificates/apiserver.crt"))
-            .env("SSL_CERT_DIR", "");
+            .envs(self.setup.env.iter().cloned())
+            .env("KUBECONFIG", self.setup.kubeconfig.as_deref().unwrap_or(plane().kubeconfig()));
+        if !self.setup.system_authorities {
+            // Reading the system's is half of a start in the debug profile.
+            command.env("SSL_CERT_FILE", plane().dir().join("certificates/apiserver.crt")).env("SSL_CERT_DIR", "");
+        }
         // Overriding a flag that is already there: clap takes one value, so the earlier one is left out.
         let overridden: Vec<String> =
             self.setup.flags.iter().cloned().chain(flags.iter().map(|f| (*f).to_owned())).collect();
@@ -353,31 +369,6 @@ async fn watch(api: Api<Target>, oracle: Arc<Mutex<Oracle>>) {
             oracle.lock().unwrap().see(&target);
         }
     }
-}
-
-/// Rebuilds a command with other values for some flags.
-fn override_flags(command: &Command, flags: &[String]) -> Command {
-    let mut arguments: Vec<String> = command.get_args().map(|a| a.to_string_lossy().into_owned()).collect();
-    for flag in flags {
-        let (name, value) = flag.split_once('=').unwrap_or((flag, ""));
-        match arguments.iter().position(|argument| argument == name) {
-            Some(at) => value.clone_into(&mut arguments[at + 1]),
-            None if value.is_empty() => arguments.push(name.to_owned()),
-            None => arguments.extend([name.to_owned(), value.to_owned()]),
-        }
-    }
-    let mut rebuilt = Command::new(command.get_program());
-    rebuilt.args(arguments).envs(command.get_envs().filter_map(|(key, value)| Some((key, value?))));
-    rebuilt
-}
-
-/// The same command, run by another program.
-fn wrapped(command: Command, wrapper: &[String]) -> Command {
-    let [program, arguments @ ..] = wrapper else { return command };
-    let mut outer = Command::new(program);
-    outer.args(arguments).arg(command.get_program()).args(command.get_args());
-    outer.envs(command.get_envs().filter_map(|(key, value)| Some((key, value?))));
-    outer
 }
 
 /// What an operator has logged so far.

@@ -66,19 +66,34 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- .Values.zitadel.url -}}
 {{- end -}}
 
-{{/* What the operator may do. Nothing else: it reads no Secret, creates and deletes no Target, and never writes spec. */}}
+{{/* What the operator may do. Nothing else: it reads no Secret unless a value says so, creates and deletes no Target, and never writes spec. */}}
 {{- define "zao.rules" -}}
 # Read Targets. get is for one question: whether an object was replaced while its create call was under way.
 # patch adds and removes the finalizer and the annotation with the create claim. It is never used for spec.
 - apiGroups: ["zitadel-actions.dev"]
   resources: ["targets"]
   verbs: ["get", "list", "watch", "patch"]
+# Read Connections. patch adds and removes their finalizer.
+- apiGroups: ["zitadel-actions.dev"]
+  resources: ["connections"]
+  verbs: ["list", "watch", "patch"]
 # Write status, by server-side apply.
 - apiGroups: ["zitadel-actions.dev"]
-  resources: ["targets/status"]
+  resources: ["targets/status", "connections/status"]
   verbs: ["patch"]
-# Tell what happened, in the namespace of the Target. patch counts an Event that repeats.
+# Tell what happened, in the namespace of the object. patch counts an Event that repeats.
 - apiGroups: ["events.k8s.io"]
   resources: ["events"]
   verbs: ["create", "patch"]
+{{- end -}}
+
+{{/* Read the Secrets of connections: by name, without list and watch. */}}
+{{- define "zao.secretRules" -}}
+- apiGroups: [""]
+  resources: ["secrets"]
+  {{- with .Values.connections.secretNames }}
+  resourceNames:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  verbs: ["get"]
 {{- end -}}

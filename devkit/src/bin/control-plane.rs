@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use devkit::control_plane::{Binaries, ControlPlane, Options, Source};
 use devkit::progress::{Step, line};
 use devkit::supervisor::shut_down_all;
+use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Parser)]
 #[command(about = "A local etcd and kube-apiserver without a container engine")]
@@ -64,6 +65,8 @@ fn build() -> Result<()> {
 #[expect(clippy::panic, reason = "a test asks for it")]
 #[tokio::main]
 async fn run(ending: Ending) -> Result<()> {
+    // One listener from the beginning: what comes between two of them is lost, because nothing else hears it any more.
+    let mut interrupts = signal(SignalKind::interrupt())?;
     let start = tokio::task::spawn_blocking(|| {
         Binaries::ensure()?;
         let step = Step::start("starting the control plane");
@@ -76,7 +79,7 @@ async fn run(ending: Ending) -> Result<()> {
             let plane = plane??;
             println!("export KUBECONFIG={}", plane.kubeconfig().display());
             println!("Ctrl-C ends it.");
-            tokio::signal::ctrl_c().await?;
+            interrupts.recv().await;
             match ending {
                 Ending::Stop => plane.stop(),
                 Ending::Panic => panic!("asked to panic while {} is up", plane.url()),
@@ -86,8 +89,7 @@ async fn run(ending: Ending) -> Result<()> {
                 }
             }
         }
-        interrupted = tokio::signal::ctrl_c() => {
-            interrupted?;
+        _ = interrupts.recv() => {
             shut_down_all();
             std::process::exit(130)
         }

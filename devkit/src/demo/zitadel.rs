@@ -17,6 +17,10 @@ pub(super) enum Api {
     #[default]
     #[value(name = "v3alpha")]
     V3Alpha,
+    #[value(name = "resources/v3alpha")]
+    ResourcesV3Alpha,
+    #[value(name = "v2beta")]
+    V2Beta,
     V2,
 }
 
@@ -24,6 +28,8 @@ impl Api {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::V3Alpha => "v3alpha",
+            Self::ResourcesV3Alpha => "resources/v3alpha",
+            Self::V2Beta => "v2beta",
             Self::V2 => "v2",
         }
     }
@@ -32,6 +38,9 @@ impl Api {
     pub(super) fn search_path(self) -> &'static str {
         match self {
             Self::V3Alpha => "/v3alpha/targets/search",
+            Self::ResourcesV3Alpha => "/resources/v3alpha/actions/targets/_search",
+            // As the stand-in has it; on v4 it is without the underscore.
+            Self::V2Beta => "/v2beta/actions/targets/_search",
             Self::V2 => "/v2/actions/targets/search",
         }
     }
@@ -39,6 +48,8 @@ impl Api {
     fn generation(self) -> Generation {
         match self {
             Self::V3Alpha => Generation::V3Alpha,
+            Self::ResourcesV3Alpha => Generation::ResourcesV3Alpha,
+            Self::V2Beta => Generation::V2Beta,
             Self::V2 => Generation::V2,
         }
     }
@@ -94,8 +105,11 @@ impl Zitadel {
     pub(super) fn configure(&self, operator: &mut Command) {
         let Access { url, token_file, api } = self.access();
         operator.args(["--zitadel-url", url, "--zitadel-api", api.name(), "--zitadel-token-file"]).arg(token_file);
+        // Credentials of another kind that happen to be in the user's environment, and settings for a real instance.
+        for other in ["ZITADEL_KEY_FILE", "ZITADEL_CLIENT_ID_FILE", "ZITADEL_CLIENT_SECRET_FILE"] {
+            operator.env_remove(other);
+        }
         if matches!(self, Self::StandIn { .. }) {
-            // Settings for a real instance that happen to be in the user's environment.
             operator.env_remove("ZITADEL_HOST").env_remove("ZITADEL_CA_FILE");
         }
     }

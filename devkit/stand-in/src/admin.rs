@@ -116,7 +116,7 @@ pub(crate) fn my_user(call: &Invocation<'_>) -> Value {
 }
 
 /// The instance behind the host. The sequences are those of a fresh server, observed.
-pub(crate) fn my_instance(call: &Invocation<'_>) -> Value {
+pub(crate) fn my_instance(call: &Invocation<'_>, version: &str) -> Value {
     let world = call.world;
     let details = |sequence: &str| {
         json!({
@@ -131,7 +131,7 @@ pub(crate) fn my_instance(call: &Invocation<'_>) -> Value {
         "details": details("29"),
         "state": "STATE_RUNNING",
         "name": "ZITADEL",
-        "version": world.dialect.version(),
+        "version": version,
         "domains": [
             { "details": details("33"), "domain": world.generated_domain, "generated": true },
             { "details": details("33"), "domain": world.domain, "primary": true },

@@ -26,6 +26,10 @@ pub enum Op {
     Me,
     /// Own instance (`/admin/v1/instances/me`).
     Instance,
+    /// Ask for an access token (`/oauth/v2/token`).
+    Token,
+    /// Read the OIDC discovery document (`/.well-known/openid-configuration`).
+    Discovery,
     /// Every request, probes included. For faults only: a call is never logged as `Any`.
     Any,
 }
@@ -43,6 +47,9 @@ pub enum Effect {
     HoldReply,
     /// The connection is closed at once; the request is handled and committed after this time.
     CommitLate(Duration),
+    /// This status, from something that refuses the request and quotes it: its Authorization header and its body, in an
+    /// error of the shapes of both the API and OAuth. Not handled.
+    Quote(u16),
     /// The connection is closed at once and the request never handled.
     Reset,
     /// An HTML page of a proxy with this status; not handled.

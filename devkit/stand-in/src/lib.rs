@@ -6,10 +6,12 @@
 mod admin;
 mod calls;
 mod core;
+mod credentials;
 mod domain;
 mod fault;
 mod generation;
 mod handler;
+mod oidc;
 mod options;
 mod probe;
 mod request;

@@ -69,6 +69,7 @@ pub enum Role {
 
 /// How to start a stand-in. `Options::default()` is a v2 server on any free port that accepts `127.0.0.1` as host.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches; every combination is a server that exists")]
 pub struct Options {
     /// The generation to speak.
     pub generation: Generation,
@@ -79,6 +80,12 @@ pub struct Options {
     /// As the real server: only `external_domain` finds the instance. When false, `127.0.0.1` does too, so that the
     /// address of `StandIn::url` works unchanged.
     pub strict_host: bool,
+    /// Whether the outside reaches the instance by https: the scheme of its issuer, unless a proxy header says otherwise
+    /// (`ExternalSecure` in ZITADEL's configuration). The stand-in itself speaks http all the same.
+    pub external_secure: bool,
+    /// As v2.53.0 to v2.59.1 and their early patches: an access token that expired is refused with 403 `QUERY-SAF3rf`
+    /// instead of 401 `AUTH-7fs1e`. Read in source; fixed in the releases that the dialects are modelled on.
+    pub expired_tokens_are_forbidden: bool,
     /// Value of the feature flag `actions` at start; only `v3alpha` and `resources/v3alpha` look at it.
     pub actions_feature: bool,
     /// Only for `resources/v3alpha`: as v2.59.x and v2.60.0, which mounted it at `/targets` and `/executions`.
@@ -103,6 +110,8 @@ impl Default for Options {
             port: 0,
             external_domain: None,
             strict_host: false,
+            external_secure: false,
+            expired_tokens_are_forbidden: false,
             actions_feature: true,
             bare_paths: false,
             resolvable_hosts: ["example.com", "example.net", "example.org", "svc", "svc.cluster.local"]

@@ -14,6 +14,7 @@ use hyper::body::{Frame, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -21,10 +22,10 @@ use tokio::time::sleep;
 
 use crate::calls::Answer;
 use crate::core::store::Visibility;
-use crate::fault::{Effect, Fault};
+use crate::fault::{Effect, Fault, Op};
 use crate::handler::{classify, handle};
+use crate::oidc;
 use crate::request::{Reply, Request};
-use crate::router::Rpc;
 use crate::world::World;
 
 /// Larger requests are cut off; nothing real comes near.
@@ -170,9 +171,10 @@ async fn serve(world: Arc<World>, incoming: http::Request<Incoming>) -> Result<R
         headers: head.headers,
         body: String::from_utf8_lossy(&body).into_owned(),
     };
-    let op = classify(&world, &request).and_then(Rpc::op);
+    let op = classify(&world, &request);
     let path = request.path_and_query();
-    let index = world.arrived(op, request.method.as_str(), &path, request.header("authorization"), &request.body);
+    let body = if op == Some(Op::Token) { oidc::redacted(&request) } else { request.body.clone() };
+    let index = world.arrived(op, request.method.as_str(), &path, request.header("authorization"), &body);
     let mut logged = Logged { world: Arc::clone(&world), index, answer: Answer::None };
     let fault = world.take_fault(op);
     let response = match fault {
@@ -218,6 +220,10 @@ async fn act(world: &Arc<World>, request: Request, fault: &Fault) -> Result<Resp
             fault.announce();
             Ok(whole(world, &proxy_status(*code, body.as_deref())))
         }
+        Effect::Quote(code) => {
+            fault.announce();
+            Ok(whole(world, &quotation(*code, &request)))
+        }
         Effect::Html(code) => {
             fault.announce();
             Ok(whole(world, &proxy_page(*code)))
@@ -260,6 +266,13 @@ fn proxy_status(code: u16, body: Option<&str>) -> Reply {
     let kind = if body.starts_with('{') { "application/json" } else { "text/plain; charset=utf-8" };
     let headers = if body.is_empty() { Vec::new() } else { vec![("content-type", kind.to_owned())] };
     Reply { status, headers, body: body.to_owned() }
+}
+
+fn quotation(code: u16, request: &Request) -> Reply {
+    let authorization = request.header("authorization").unwrap_or("none");
+    let text = format!("bad request: authorization {authorization}, body {}", request.body);
+    let body = json!({ "code": 3, "message": text, "error": text, "error_description": text });
+    proxy_status(code, Some(&body.to_string()))
 }
 
 fn proxy_page(code: u16) -> Reply {

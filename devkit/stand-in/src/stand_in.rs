@@ -1,4 +1,5 @@
-//! The handle that tests hold: start and stop, tokens, faults, external edits, and the truth to assert on.
+//! The handle that tests hold: start and stop, upgrades, faults, external edits, and the truth to assert
+//! on. Users and what authenticates them are in `credentials`.
 
 use std::fmt;
 use std::io;
@@ -13,7 +14,7 @@ use crate::server::Server;
 use crate::wire::error::ApiError;
 use crate::world::World;
 use crate::{
-    Call, Effect, Event, FaultHandle, Generation, Op, Options, PayloadType, Role, Target, TargetEdit, TargetKind, Times,
+    Call, Effect, Event, FaultHandle, Generation, Op, Options, PayloadType, Target, TargetEdit, TargetKind, Times,
 };
 
 /// A running server on 127.0.0.1, on a thread of its own. Clones share it; it stops when the last one is dropped.
@@ -23,7 +24,6 @@ pub struct StandIn {
 }
 
 struct Inner {
-    generation: Generation,
     server: Server,
     world: Arc<World>,
 }
@@ -31,7 +31,7 @@ struct Inner {
 impl fmt::Debug for StandIn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StandIn")
-            .field("generation", &self.inner.generation)
+            .field("generation", &self.generation())
             .field("url", &self.url())
             .finish_non_exhaustive()
     }
@@ -49,10 +49,10 @@ impl StandIn {
     pub async fn start(options: Options) -> io::Result<Self> {
         let world = Arc::new(World::new(&options));
         let server = Server::start(Arc::clone(&world), options.port)?;
-        Ok(Self { inner: Arc::new(Inner { generation: options.generation, server, world }) })
+        Ok(Self { inner: Arc::new(Inner { server, world }) })
     }
 
-    fn world(&self) -> &World {
+    pub(crate) fn world(&self) -> &World {
         &self.inner.world
     }
 
@@ -62,38 +62,24 @@ impl StandIn {
         format!("http://{}", self.inner.server.address)
     }
 
-    /// The generation that it speaks.
+    /// The generation that it speaks now.
     #[must_use]
     pub fn generation(&self) -> Generation {
-        self.inner.generation
+        self.world().generation()
     }
 
-    /// A valid personal access token of the user `user_id`, role `IamOwner`.
-    #[must_use]
-    pub fn token(&self) -> String {
-        self.world().token.clone()
+    /// Another release takes over, at once and on the same address, with everything the instance holds: targets, events,
+    /// users, credentials, tokens. Paths, shapes, checks and the version are its own; what it does not know of an older
+    /// or newer release it does not show. Between releases before and after v2.66.0 the read side is built anew (see
+    /// `set_rebuild_time`). Real upgrades stop the server meanwhile: `pause`, `upgrade`, `resume`. Also the way back,
+    /// which real servers do not have.
+    pub fn upgrade(&self, generation: Generation) {
+        self.world().upgrade(generation, false);
     }
 
-    /// A token of a new user with this role that does not expire.
-    #[must_use]
-    pub fn issue_token(&self, role: Role) -> String {
-        self.world().state().users.issue(role, None).1
-    }
-
-    /// As `issue_token`, valid until the given time of the server's clock.
-    #[must_use]
-    pub fn issue_token_until(&self, role: Role, expiry: Timestamp) -> String {
-        self.world().state().users.issue(role, Some(expiry)).1
-    }
-
-    /// The token is refused from now on, with 401 `AUTH-7fs1e`.
-    pub fn revoke_token(&self, token: &str) {
-        self.world().state().users.revoke(token);
-    }
-
-    /// Gives the user behind the token another role.
-    pub fn set_role(&self, token: &str, role: Role) {
-        self.world().state().users.set_role(token, role);
+    /// As `upgrade`, to a release that has the calls of `resources/v3alpha` at bare paths (see `Options::bare_paths`).
+    pub fn upgrade_to_bare_paths(&self) {
+        self.world().upgrade(Generation::ResourcesV3Alpha, true);
     }
 
     /// Id of the instance, i.e. the `resourceOwner` of every target.
@@ -102,21 +88,15 @@ impl StandIn {
         self.world().instance_id.clone()
     }
 
-    /// Id of the user behind `token`.
-    #[must_use]
-    pub fn user_id(&self) -> String {
-        self.world().user_id.clone()
-    }
-
-    /// Id of the user who makes the external edits.
-    #[must_use]
-    pub fn external_user_id(&self) -> String {
-        self.world().external_user_id.clone()
-    }
-
     /// How long reads trail behind writes, in real time; also for events already written. Zero at start.
     pub fn set_projection_lag(&self, lag: Duration) {
         self.world().state().lag = lag;
+    }
+
+    /// How long reads stay empty after an upgrade that builds the projection anew; then they show everything, ghosts too.
+    /// Zero at start.
+    pub fn set_rebuild_time(&self, time: Duration) {
+        self.world().state().rebuild = time;
     }
 
     /// Sets the feature flag `actions` at once; only `v3alpha` and `resources/v3alpha` look at it.
@@ -133,6 +113,11 @@ impl StandIn {
     /// dates grow all the same: turned back, each is one microsecond after the last.
     pub fn set_clock_offset(&self, seconds: i64) {
         self.world().state().clock.set_offset(seconds);
+    }
+
+    /// Stops the server's clock at this time, whatever the offset; `None` lets it run again.
+    pub fn freeze_clock(&self, at: Option<Timestamp>) {
+        self.world().state().clock.freeze(at);
     }
 
     /// Sets a fault for an operation. Several may be set: the oldest that fits and is not used up acts.
@@ -227,7 +212,7 @@ impl StandIn {
     fn external<T>(&self, run: impl FnOnce(&mut Commands<'_>) -> Result<T, ApiError>) -> Result<T, ApiError> {
         let world = self.world();
         let mut state = world.state();
-        let result = run(&mut state.commands(&world.external_user_id, world.dialect.features()));
+        let result = run(&mut state.commands(&world.external_user_id, world.dialect().features()));
         drop(state);
         world.changed();
         result
@@ -262,7 +247,7 @@ impl StandIn {
     /// Calls, events, targets and faults as readable text for the output of a failed test. Contains no token.
     #[must_use]
     pub fn dump(&self) -> String {
-        let mut lines = vec![format!("ZITADEL stand-in, {} on {}", self.inner.generation, self.url())];
+        let mut lines = vec![format!("ZITADEL stand-in, {} on {}", self.generation(), self.url())];
         let mut section = |title: &str, content: Vec<String>| {
             lines.push(format!("{title} ({}):", content.len()));
             lines.extend(content.into_iter().map(|line| format!("  {line}")));

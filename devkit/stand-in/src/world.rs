@@ -11,10 +11,11 @@ use crate::core::clock::{Clock, new_id, random_text};
 use crate::core::command::{Commands, Features};
 use crate::core::projection::Projection;
 use crate::core::store::EventStore;
-use crate::core::users::Users;
+use crate::core::users::{Refused, TokenKind, Users, invalid_token};
 use crate::fault::{Fault, Op};
 use crate::generation::{Dialect, dialect};
-use crate::{Options, Role};
+use crate::wire::error::{ApiError, Code};
+use crate::{Generation, Options, Role};
 
 /// The feature flag `actions`: a projection too, so a change becomes effective after the lag.
 pub(crate) struct ActionsFlag {
@@ -56,6 +57,12 @@ pub(crate) struct State {
     pub(crate) clock: Clock,
     pub(crate) projection: Projection,
     pub(crate) users: Users,
+    /// How long an upgrade that builds the projection anew leaves reads empty.
+    pub(crate) rebuild: Duration,
+    /// Of the access tokens to come.
+    pub(crate) token_lifetime: Duration,
+    /// Counts the key pairs that were handed out.
+    pub(crate) key_pairs: usize,
     pub(crate) actions: ActionsFlag,
     pub(crate) lag: Duration,
     pub(crate) resolvable: Vec<String>,
@@ -74,11 +81,28 @@ impl State {
     }
 }
 
+/// What an upgrade replaces.
+#[derive(Clone, Copy)]
+struct Served {
+    generation: Generation,
+    dialect: &'static dyn Dialect,
+}
+
+impl Served {
+    fn new(generation: Generation, bare_paths: bool) -> Self {
+        Self { generation, dialect: dialect(generation, bare_paths) }
+    }
+}
+
+/// What ZITADEL issues unless told otherwise (OIDC.DefaultAccessTokenLifetime).
+const TOKEN_LIFETIME: Duration = Duration::from_hours(12);
+
 /// The parts that never change, and the locks around those that do.
 pub(crate) struct World {
-    pub(crate) dialect: &'static dyn Dialect,
     pub(crate) domain: String,
     pub(crate) strict_host: bool,
+    external_secure: bool,
+    forbids_expired: bool,
     pub(crate) instance_id: String,
     pub(crate) org_id: String,
     pub(crate) generated_domain: String,
@@ -87,6 +111,7 @@ pub(crate) struct World {
     pub(crate) user_id: String,
     pub(crate) external_user_id: String,
     started: Instant,
+    served: Mutex<Served>,
     state: Mutex<State>,
     faults: Mutex<Vec<Arc<Fault>>>,
     version: watch::Sender<u64>,
@@ -97,7 +122,8 @@ impl World {
         let created = Timestamp::now();
         let created = Timestamp::from_microsecond(created.as_microsecond()).unwrap_or(created);
         let mut users = Users::default();
-        let (user_id, token) = users.issue(Role::IamOwner, None);
+        let user_id = users.add(Role::IamOwner);
+        let token = users.issue(&user_id, TokenKind::Personal, None);
         let actions = ActionsFlag {
             changes: vec![(Instant::now(), options.actions_feature)],
             set_by_instance: options.actions_feature,
@@ -109,15 +135,20 @@ impl World {
             clock: Clock::default(),
             projection: Projection::default(),
             users,
+            rebuild: Duration::ZERO,
+            token_lifetime: TOKEN_LIFETIME,
+            // The first is the server's own.
+            key_pairs: 1,
             actions,
             lag: Duration::ZERO,
             resolvable: options.resolvable_hosts.clone(),
             calls: Vec::new(),
         };
         Self {
-            dialect: dialect(options),
             domain: options.external_domain.clone().unwrap_or_else(|| "localhost".to_owned()),
             strict_host: options.strict_host,
+            external_secure: options.external_secure,
+            forbids_expired: options.expired_tokens_are_forbidden,
             instance_id: new_id(),
             org_id: new_id(),
             generated_domain: format!("zitadel-{}.localhost", random_text(6).to_ascii_lowercase()),
@@ -126,6 +157,7 @@ impl World {
             user_id,
             external_user_id: new_id(),
             started: Instant::now(),
+            served: Mutex::new(Served::new(options.generation, options.bare_paths)),
             state: Mutex::new(state),
             faults: Mutex::default(),
             version: watch::Sender::new(0),
@@ -135,6 +167,48 @@ impl World {
     /// The lock; a test that panicked while holding it must not hide its failure behind a second one.
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How the outside reaches the instance.
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.external_secure { "https" } else { "http" }
+    }
+
+    fn served(&self) -> MutexGuard<'_, Served> {
+        self.served.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn generation(&self) -> Generation {
+        self.served().generation
+    }
+
+    /// The server as it is now. A request asks once, so that an upgrade never meets it half way.
+    pub(crate) fn dialect(&self) -> &'static dyn Dialect {
+        self.served().dialect
+    }
+
+    /// The table behind reads got a new name with the signing keys (v2.66.0), so an upgrade across that builds it anew
+    /// (docs/zitadel/api.md 2.4).
+    pub(crate) fn upgrade(&self, generation: Generation, bare_paths: bool) {
+        let next = Served::new(generation, bare_paths);
+        let mut state = self.state();
+        let last = std::mem::replace(&mut *self.served(), next);
+        if last.dialect.features().signing != next.dialect.features().signing {
+            state.store.project_ghosts();
+            state.projection = Projection::rebuilding(Instant::now() + state.rebuild);
+        }
+        drop(state);
+        self.changed();
+    }
+
+    /// How the API refuses a token.
+    pub(crate) fn refuse(&self, reason: Refused) -> ApiError {
+        match reason {
+            Refused::Expired(TokenKind::Issued { .. }) if self.forbids_expired => {
+                ApiError::zitadel(Code::PermissionDenied, "QUERY-SAF3rf", "Errors.OIDCSession.Token.Expired")
+            }
+            Refused::Expired(_) | Refused::Invalid => invalid_token(),
+        }
     }
 
     pub(crate) fn faults(&self) -> MutexGuard<'_, Vec<Arc<Fault>>> {
@@ -166,7 +240,8 @@ impl World {
     ) -> usize {
         let mut state = self.state();
         let now = state.clock.now();
-        let user = state.users.authenticate(authorization, now).ok().map(|(user, _)| user);
+        let caller = state.users.authenticate(authorization, now, |reason| self.refuse(reason));
+        let user = caller.ok().map(|caller| caller.user);
         let (method, path, body) = (method.to_owned(), path.to_owned(), body.to_owned());
         state.calls.push(Call { at: self.started.elapsed(), op, method, path, user, body, answer: Answer::Pending });
         let index = state.calls.len() - 1;

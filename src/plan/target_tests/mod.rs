@@ -3,8 +3,10 @@
 //! The shell's part (what a step does to the object) is played by [`Life`].
 
 mod creating;
+mod custody;
 mod keeping;
 mod leaving;
+mod payload;
 
 use std::time::Duration;
 
@@ -18,7 +20,7 @@ use crate::api::target::{
 };
 use crate::plan::facts::Newest;
 use crate::zitadel::error::ApiError;
-use crate::zitadel::{Api, Created, Error, Kind, OnError, RemoteTarget, TargetId, Version};
+use crate::zitadel::{Api, Created, Error, Kind, OnError, PayloadType, RemoteTarget, TargetId, Version};
 use jiff::{SignedDuration, Timestamp};
 
 fn noon() -> Timestamp {
@@ -32,6 +34,8 @@ fn target_id(text: &str) -> TargetId {
 fn connection(api: Api) -> Connection {
     Connection {
         api,
+        payload_types: api.payload_types(None),
+        reference: None,
         url: "https://z".into(),
         instance: Some("i1".into()),
         timeout: Duration::from_secs(10),
@@ -75,6 +79,8 @@ impl Life {
             rest_async: None,
             timeout: "10s".into(),
             endpoint: "https://h/x".into(),
+            payload_type: None,
+            connection_ref: None,
             deletion_policy: None,
             external_id: None,
             management_policy: None,
@@ -183,6 +189,7 @@ impl Life {
             kind: Some(Kind::Webhook(OnError::Interrupt)),
             timeout: Duration::from_secs(10),
             endpoint: "https://h/x".into(),
+            payload_type: Some(PayloadType::Json),
             version: Version { sequence: Some(1), changed: Some(noon()) },
             created: None,
             owner: None,

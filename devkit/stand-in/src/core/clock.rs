@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
 
-/// The server's clock: real time plus an offset that tests set.
+/// The server's clock: real time plus an offset that tests set, or a time at which they stopped it.
 #[derive(Debug, Default)]
 pub(crate) struct Clock {
     offset: SignedDuration,
+    frozen: Option<Timestamp>,
     last: i64,
 }
 
@@ -17,8 +18,13 @@ impl Clock {
         self.offset = SignedDuration::from_secs(seconds);
     }
 
+    pub(crate) fn freeze(&mut self, at: Option<Timestamp>) {
+        self.frozen = at;
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
-        Timestamp::now().checked_add(self.offset).unwrap_or(Timestamp::MAX)
+        let running = || Timestamp::now().checked_add(self.offset).unwrap_or(Timestamp::MAX);
+        self.frozen.unwrap_or_else(running)
     }
 
     /// A date for an event: microseconds, later than every one before.
@@ -64,6 +70,17 @@ mod tests {
         let first = clock.event_date();
         clock.set_offset(-3600);
         assert!(clock.event_date() > first);
+    }
+
+    #[test]
+    fn a_frozen_clock_stands_still_and_event_dates_grow_all_the_same() {
+        let mut clock = Clock::default();
+        let at = "2026-11-23T20:00:00Z".parse().unwrap();
+        clock.freeze(Some(at));
+        assert_eq!((clock.now(), clock.now()), (at, at));
+        assert!(clock.event_date() < clock.event_date());
+        clock.freeze(None);
+        assert_ne!(clock.now(), at);
     }
 
     #[test]

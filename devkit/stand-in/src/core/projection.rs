@@ -31,11 +31,21 @@ pub(crate) struct Projection {
     rows: Vec<Row>,
     applied: usize,
     last_date: Option<Timestamp>,
+    /// Shows nothing before.
+    empty_until: Option<Instant>,
 }
 
 impl Projection {
+    /// Built anew from the first event, which takes until the given time: empty, then whole at once.
+    pub(crate) fn rebuilding(until: Instant) -> Self {
+        Self { empty_until: Some(until), ..Self::default() }
+    }
+
     /// Applies what has become visible by now.
     pub(crate) fn catch_up(&mut self, events: &[Stored], lag: Duration, now: Instant) {
+        if self.empty_until.is_some_and(|until| now < until) {
+            return;
+        }
         for stored in &events[self.applied..] {
             if now.saturating_duration_since(stored.written) < lag {
                 break;
@@ -118,6 +128,19 @@ mod tests {
         assert_eq!(reads.rows().len(), 1, "a deleted target is still shown");
         reads.catch_up(&store.events, Duration::ZERO, Instant::now());
         assert!(reads.rows().is_empty());
+    }
+
+    #[test]
+    fn a_rebuild_is_empty_until_it_is_done() {
+        let (mut store, mut clock) = (EventStore::default(), Clock::default());
+        store.add(&mut clock, "u", "1", named("a"), Visibility::Ghost).unwrap();
+        store.project_ghosts();
+        let until = Instant::now() + Duration::from_mins(1);
+        let mut reads = Projection::rebuilding(until);
+        reads.catch_up(&store.events, Duration::ZERO, Instant::now());
+        assert!(reads.rows().is_empty() && reads.last_date().is_none());
+        reads.catch_up(&store.events, Duration::ZERO, until);
+        assert!(reads.row("1").is_some(), "a rebuild skips nothing");
     }
 
     #[test]

@@ -53,7 +53,8 @@ impl Fields {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Visibility {
     Projected,
-    /// Never, as if the projection had skipped it: a target whose first event is skipped is a ghost for ever.
+    /// Not by this projection, as if it had skipped it: a target whose first event is skipped is a ghost until an upgrade
+    /// builds another projection.
     Ghost,
 }
 
@@ -211,6 +212,12 @@ impl EventStore {
             self.names.remove(&lower(&model.name));
         }
         self.append(EventKind::Removed, date, editor, id, Fields::default(), Visibility::Projected);
+    }
+
+    /// The next projection sees every event, also those that the last one skipped.
+    pub(crate) fn project_ghosts(&mut self) {
+        self.events.iter_mut().for_each(|stored| stored.visibility = Visibility::Projected);
+        self.models.values_mut().for_each(|model| model.visibility = Visibility::Projected);
     }
 
     fn claim(&mut self, id: &str, name: &str) -> Result<(), NameTaken> {

@@ -122,7 +122,10 @@ impl Api {
         shown.insert("id".to_owned(), json!(row.id));
         shown.insert("creationDate".to_owned(), json!(timestamp(row.creation_date)));
         shown.insert("changeDate".to_owned(), json!(timestamp(row.change_date)));
-        shown.insert("signingKey".to_owned(), json!(row.signing_key));
+        // Targets of older releases have none.
+        if !row.signing_key.is_empty() {
+            shown.insert("signingKey".to_owned(), json!(row.signing_key));
+        }
         let named = usize::try_from(row.payload_type.0)
             .ok()
             .filter(|number| self.shows_payload_type && *number > 0)

@@ -28,8 +28,8 @@ fn origin(world: &World, request: &Request, forwarded: Option<&str>, not_found: 
         .or_else(|| request.header("host"))
         .unwrap_or_default();
     let public = request.header("x-zitadel-public-host");
-    let scheme =
-        request.header("x-forwarded-proto").filter(|proto| matches!(*proto, "http" | "https")).unwrap_or("http");
+    let proto = request.header("x-forwarded-proto").filter(|proto| matches!(*proto, "http" | "https"));
+    let scheme = proto.unwrap_or_else(|| world.scheme());
     let unknown = |id: &str, cause: String| {
         let names =
             format!("instanceDomain {}, publicHostname {}", without_port(host), without_port(public.unwrap_or(host)));

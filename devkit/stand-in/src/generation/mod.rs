@@ -14,6 +14,7 @@ mod v3alpha;
 use http::StatusCode;
 use serde_json::Value;
 
+use crate::Generation;
 use crate::core::query::Column;
 use crate::core::store::Visibility;
 use crate::core::users::Permission;
@@ -22,13 +23,12 @@ use crate::router::{Route, Rpc};
 use crate::wire::error::{ApiError, Code};
 use crate::wire::proto::{Decoded, Message, ScalarErrors};
 use crate::world::{State, World};
-use crate::{Generation, Options};
 
-/// The dialect that the options ask for.
-pub(crate) fn dialect(options: &Options) -> &'static dyn Dialect {
-    match options.generation {
+/// The dialect of a generation. `bare_paths`: see `Options`.
+pub(crate) fn dialect(generation: Generation, bare_paths: bool) -> &'static dyn Dialect {
+    match generation {
         Generation::V3Alpha => &v3alpha::V3Alpha,
-        Generation::ResourcesV3Alpha if options.bare_paths => &resources_v3alpha::ResourcesV3Alpha { bare: true },
+        Generation::ResourcesV3Alpha if bare_paths => &resources_v3alpha::ResourcesV3Alpha { bare: true },
         Generation::ResourcesV3Alpha => &resources_v3alpha::ResourcesV3Alpha { bare: false },
         Generation::V2Beta => &v2beta::V2Beta,
         Generation::V2 => &v2::V2,
@@ -108,6 +108,10 @@ pub(crate) trait Dialect: Send + Sync {
     /// Finds the instance for an OIDC call and says its issuer.
     fn issuer(&self, world: &World, request: &Request) -> Result<String, HostError>;
     fn openid(&self) -> OpenId;
+    /// Whether the token endpoint says that the user of an assertion does not exist, instead of an internal error.
+    fn names_unknown_users(&self) -> bool {
+        false
+    }
     /// What `commands` store and check beyond the common.
     fn features(&self) -> crate::core::command::Features;
     /// Field validation (PGV), before the handler.
@@ -144,7 +148,8 @@ fn permission(rpc: Rpc) -> Permission {
         Rpc::CreateTarget | Rpc::UpdateTarget | Rpc::DeleteTarget | Rpc::SetFeatures | Rpc::NotBuilt => {
             Permission::Write
         }
-        Rpc::GetTarget | Rpc::ListTargets | Rpc::MyInstance | Rpc::ReadFeatures | Rpc::SearchEvents => Permission::Read,
+        Rpc::GetTarget | Rpc::ListTargets | Rpc::MyInstance | Rpc::ReadFeatures => Permission::Read,
+        Rpc::SearchEvents => Permission::ReadEvents,
         Rpc::MyUser | Rpc::ListFunctions => Permission::Authenticated,
     }
 }

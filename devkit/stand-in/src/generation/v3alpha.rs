@@ -85,12 +85,10 @@ impl Dialect for V3Alpha {
             Rpc::CreateTarget | Rpc::UpdateTarget | Rpc::DeleteTarget | Rpc::SetFeatures | Rpc::NotBuilt => {
                 Permission::Write
             }
-            Rpc::GetTarget
-            | Rpc::ListTargets
-            | Rpc::ListFunctions
-            | Rpc::MyInstance
-            | Rpc::ReadFeatures
-            | Rpc::SearchEvents => Permission::Read,
+            Rpc::GetTarget | Rpc::ListTargets | Rpc::ListFunctions | Rpc::MyInstance | Rpc::ReadFeatures => {
+                Permission::Read
+            }
+            Rpc::SearchEvents => Permission::ReadEvents,
             Rpc::MyUser => Permission::Authenticated,
         }
     }
@@ -113,7 +111,11 @@ impl Dialect for V3Alpha {
 
     fn issuer(&self, world: &World, request: &Request) -> Result<String, HostError> {
         let host = request.forwarded_host("forwarded").unwrap_or_else(|| effective_host(request));
-        if is_instance_host(world, host) { Ok(format!("http://{host}")) } else { Err(unknown_host(world, host, host)) }
+        if is_instance_host(world, host) {
+            Ok(format!("{}://{host}", world.scheme()))
+        } else {
+            Err(unknown_host(world, host, host))
+        }
     }
 
     fn openid(&self) -> OpenId {
@@ -122,6 +124,10 @@ impl Dialect for V3Alpha {
             locales: &["bg", "cs", "de", "en", "es", "fr", "it", "ja", "mk", "nl", "pl", "pt", "ru", "sv", "zh"],
             backchannel_logout: false,
         }
+    }
+
+    fn names_unknown_users(&self) -> bool {
+        true
     }
 
     fn features(&self) -> Features {
@@ -186,7 +192,7 @@ fn effective_host(request: &Request) -> &str {
 
 fn unknown_host(world: &World, host: &str, looked_up: &str) -> HostError {
     let parent = format!("unable to get instance by host {looked_up}: ID=QUERY-1kIjX Message=Errors.IAM.NotFound");
-    HostError::new(&format!("http://{host}"), &world.domain, "QUERY-1kIjX", parent)
+    HostError::new(&format!("{}://{host}", world.scheme()), &world.domain, "QUERY-1kIjX", parent)
 }
 
 fn validate_create(call: &Invocation<'_>) -> Result<(), String> {

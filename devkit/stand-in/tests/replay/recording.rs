@@ -37,9 +37,23 @@ pub struct Received {
     pub body: Value,
     #[serde(rename = "arrayTruncatedFrom")]
     pub truncated_from: Option<usize>,
+    /// `opaque` or `jwt`, where the body holds a token that was not kept.
+    #[serde(rename = "access_tokenKind")]
+    pub access_token: Option<String>,
+    #[serde(rename = "id_tokenKind")]
+    pub id_token: Option<String>,
 }
 
 impl Sent {
+    /// The recorded body, for those who read it.
+    pub fn json(&self) -> Value {
+        self.body.as_deref().map_or(Value::Null, |raw| serde_json::from_str(raw.get()).unwrap())
+    }
+
+    pub fn authorization(&self) -> &str {
+        self.headers.get("authorization").map_or("none", String::as_str)
+    }
+
     /// The body as it was on the wire: a recorded object was written by Python with a space after comma and colon, a
     /// recorded string was sent as it is.
     pub fn text(&self) -> String {
@@ -85,39 +99,28 @@ impl Exchange {
     /// Why this exchange is not replayed; `None` = it is.
     pub fn left_out(&self) -> Option<&'static str> {
         let path = self.request.path.as_str();
-        let authorization = self.request.headers.get("authorization").map_or("none", String::as_str);
         if self.response.status == 0 {
-            return Some("the server process was gone");
-        }
-        if self.name.ends_with("-immediately") || self.name == "lag-get-0s" {
-            return Some("depends on timing (docs/zitadel/observed.md section 14)");
-        }
-        if path.starts_with("/oauth/")
-            && self.response.headers.get("content-type").is_some_and(|kind| kind.contains("json"))
-        {
-            return Some("token endpoint (later)");
-        }
-        if authorization == "valid (issued token)" {
-            return Some("needs a token of the token endpoint (later)");
+            return Some("executions that end the server's process: the operator must never send them");
         }
         if path.contains("/publickeys") && !self.is_not_found_route() {
-            return Some("public keys (later)");
+            return Some("public keys of targets: the operator does not manage them");
         }
         if path.starts_with("/zitadel.") && !self.is_not_found_route() {
-            return Some("Connect paths (the operator speaks REST)");
+            return Some("Connect: another protocol of v4, which the operator does not speak");
         }
         if path.starts_with("/ui/console") {
-            return Some("console");
+            return Some("the console's page");
         }
         let before_handler = self.error_id().starts_with("AUTH") || self.error_id() == "ACTION-8o6pvqfjhs";
         if !before_handler && (path.ends_with("/executions/methods") || path.ends_with("/executions/services")) {
-            return Some("the whole server's methods and services (later, with executions)");
+            return Some("the lists of the whole server's methods and services: they serve executions alone");
         }
         if path.contains("/executions") && !path.ends_with("/functions") {
-            return (!before_handler && self.response.status != 405).then_some("executions (later)");
+            return (!before_handler && self.response.status != 405)
+                .then_some("executions: the operator does not manage them yet");
         }
         if self.name == "self-block-get-target" {
-            return Some("needs an execution that fires (later)");
+            return Some("a target call that an execution blocks: needs executions");
         }
         None
     }

@@ -2,6 +2,8 @@
 //! send, and everything received as it came, also half answers.
 #![allow(dead_code, reason = "every test binary uses a part of it")]
 
+pub mod oauth;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 

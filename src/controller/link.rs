@@ -1,0 +1,117 @@
+//! One connection with all that its Targets share: the connector, the observer with its last list, and what the
+//! connection depends on beside its own spec.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::channel::mpsc::UnboundedSender;
+use kube::ResourceExt;
+use tokio_util::sync::CancellationToken;
+
+use super::connection::Connector;
+use super::observer::Observer;
+use super::secrets::Keys;
+use crate::api::connection::{ConnectionKind, ConnectionRef};
+use crate::api::target::Target;
+
+/// How often credential and CA files are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// How often Secrets are read that work: they are not watched, so that `get` by name is the only right needed.
+const REREAD: Duration = Duration::from_mins(1);
+
+/// Which connection.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Key {
+    /// The operator's own, from its flags.
+    Default,
+    /// A Connection.
+    Connection {
+        /// Its namespace, and that of the Targets which may use it.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// A ClusterConnection.
+    ClusterConnection {
+        /// Its name.
+        name: String,
+    },
+}
+
+impl Key {
+    /// The connection that a Target asks for. A Connection is always one of the Target's own namespace.
+    pub(super) fn of(target: &Target) -> Self {
+        let Some(reference) = &target.spec.connection_ref else { return Self::Default };
+        let name = reference.name.clone();
+        match reference.kind {
+            ConnectionKind::Connection => Self::Connection { namespace: target.namespace().unwrap_or_default(), name },
+            ConnectionKind::ClusterConnection => Self::ClusterConnection { name },
+        }
+    }
+
+    /// What a Target writes to ask for it.
+    pub(super) fn reference(&self) -> Option<ConnectionRef> {
+        match self {
+            Self::Default => None,
+            Self::Connection { name, .. } => {
+                Some(ConnectionRef { kind: ConnectionKind::Connection, name: name.clone() })
+            }
+            Self::ClusterConnection { name } => {
+                Some(ConnectionRef { kind: ConnectionKind::ClusterConnection, name: name.clone() })
+            }
+        }
+    }
+}
+
+/// What a connection depends on beside its spec.
+#[derive(Debug)]
+pub(super) enum Inputs {
+    /// Files, by flags.
+    Files(Vec<PathBuf>),
+    /// Secrets, by a resource.
+    Secrets(Arc<Keys>),
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) key: Key,
+    pub(super) connector: Arc<Connector>,
+    pub(super) observer: Observer,
+    pub(super) inputs: Inputs,
+    /// Ends what runs for this connection alone.
+    pub(super) stop: CancellationToken,
+    /// Where to say that the connection may stand differently now.
+    pub(super) told: Option<UnboundedSender<Key>>,
+}
+
+impl Link {
+    /// The default connection.
+    pub(super) fn default(connector: Arc<Connector>, files: Vec<PathBuf>) -> Self {
+        Self {
+            key: Key::Default,
+            connector,
+            observer: Observer::default(),
+            inputs: Inputs::Files(files),
+            stop: CancellationToken::new(),
+            told: None,
+        }
+    }
+
+    /// How often the inputs are looked at.
+    pub(super) const fn pace(&self) -> Duration {
+        match self.inputs {
+            Inputs::Files(_) => LOOK,
+            Inputs::Secrets(_) => REREAD,
+        }
+    }
+
+    /// Says that the connection may stand differently now.
+    pub(super) fn tell(&self) {
+        if let Some(told) = &self.told {
+            // Without a receiver the process is about to end.
+            let _ = told.unbounded_send(self.key.clone());
+        }
+    }
+}

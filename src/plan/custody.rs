@@ -1,0 +1,74 @@
+//! Whether the id in a status is one that the object can have come by, before anything is changed or deleted under it.
+//!
+//! Status is ours to write, and yet others may: a controller with too many rights, a restored backup. The claim on the
+//! object tells when its target was created; `spec.externalId` says that a foreign one is meant. Where neither vouches
+//! for the id, the event store is asked who created the target. What cannot be told: see docs/connections.md.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::facts::{Connection, Facts};
+use super::settle::{CLOCK_MARGIN, LATE_COMMIT};
+use super::{Object, Step, Verdict};
+use crate::api::claim::{Claim, ClaimState};
+use crate::api::reason::Reason;
+use crate::zitadel::{TargetId, TargetName};
+
+/// Who created a target, as the event store has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The name that was posted.
+    pub name: String,
+    /// When.
+    pub date: Timestamp,
+    /// Whether it was our own user.
+    pub ours: bool,
+}
+
+/// What to do before the target is changed or deleted; nothing, if it is vouched for. `created` is when it was created,
+/// where that is known.
+pub(super) fn vouch(
+    object: &Object<'_>,
+    id: &TargetId,
+    created: Option<Timestamp>,
+    connection: &Connection,
+    facts: &Facts,
+) -> Option<Step> {
+    let recorded = object.status.creation_date.as_deref().and_then(|text| text.parse().ok());
+    let known_here = facts.created || facts.recovered.is_some();
+    let announced = created.or(recorded).is_some_and(|date| is_announced(object.claim, date, connection));
+    if known_here || announced || object.external_id().as_ref() == Some(id) {
+        return None;
+    }
+    match &facts.origin {
+        None => Some(Step::Trace(id.clone())),
+        Some(Ok(Some(origin))) if origin.ours || matches(object.claim, origin, connection) => None,
+        Some(Ok(Some(_))) => Some(Step::Finish(Verdict::untitled(id))),
+        // What was never created cannot be harmed.
+        Some(Ok(None)) => None,
+        // Where events may not be read, status has to be believed.
+        Some(Err(error)) if matches!(error.reason(), Reason::PermissionDenied | Reason::ApiUnsupported) => None,
+        Some(Err(error)) => Some(Step::Finish(Verdict::failed(error))),
+    }
+}
+
+/// A service account may have been replaced since: then the claim alone speaks for what its predecessor created.
+fn matches(claim: &ClaimState, origin: &Origin, connection: &Connection) -> bool {
+    let ClaimState::Held(held) = claim else { return false };
+    let named = held.name.parse::<TargetName>().is_ok_and(|name| name.same_as(&origin.name));
+    named && is_announced(claim, origin.date, connection)
+}
+
+/// Whether the claim announced a create at about this time.
+fn is_announced(claim: &ClaimState, date: Timestamp, connection: &Connection) -> bool {
+    let ClaimState::Held(claim) = claim else { return false };
+    begins(claim) < date && date <= ends(claim, connection)
+}
+
+fn begins(claim: &Claim) -> Timestamp {
+    claim.after.unwrap_or_else(|| claim.since.checked_sub(CLOCK_MARGIN).unwrap_or(claim.since))
+}
+
+fn ends(claim: &Claim, connection: &Connection) -> Timestamp {
+    let latest = SignedDuration::try_from(2 * connection.timeout + LATE_COMMIT).unwrap_or(SignedDuration::MAX);
+    claim.time.checked_add(latest.saturating_add(CLOCK_MARGIN)).unwrap_or(Timestamp::MAX)
+}

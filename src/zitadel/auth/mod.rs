@@ -1,0 +1,120 @@
+//! Credentials: what a connection proves itself with, and the token that each call carries.
+//!
+//! May use the transport; must not know calls of the Actions API or Kubernetes.
+
+mod assertion;
+mod bearer;
+mod exchange;
+mod exchanged;
+mod fixed;
+pub mod refusal;
+pub mod source;
+#[cfg(test)]
+mod tests;
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+pub use refusal::NoToken;
+pub use source::{Slot, Source};
+
+use super::Error;
+use super::client::SharedObserver;
+use super::transport::Transport;
+pub(super) use bearer::Bearer;
+use exchange::TokenEndpoint;
+use exchanged::{Exchanged, Origin};
+use fixed::Fixed;
+
+/// What a connection proves itself with.
+#[derive(Debug, Clone)]
+pub enum Credential {
+    /// A personal access token of a service account: sent as it is.
+    PersonalAccessToken(Source),
+    /// The JSON key file of a service account, as ZITADEL issues it: signs an assertion that is exchanged for a token.
+    PrivateKeyJwt(Source),
+    /// Client id and secret of a service account, exchanged for a token.
+    ClientCredentials {
+        /// The client id: the account's user name.
+        id: Source,
+        /// The client secret.
+        secret: Source,
+        /// How both are sent.
+        method: ClientAuth,
+    },
+}
+
+/// How client id and secret reach the token endpoint; ZITADEL takes both ways.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ClientAuth {
+    /// In the Authorization header (`client_secret_basic`).
+    #[default]
+    Basic,
+    /// In the form (`client_secret_post`), for proxies that take the header for themselves.
+    Post,
+}
+
+impl FromStr for ClientAuth {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "basic" => Ok(Self::Basic),
+            "post" => Ok(Self::Post),
+            _ => Err("client id and secret are sent as basic or post".to_owned()),
+        }
+    }
+}
+
+/// The tokens of one connection, whatever they come from.
+pub(super) struct Tokens(Kind);
+
+enum Kind {
+    /// Sent as they are.
+    Fixed(Fixed),
+    /// Exchanged at the token endpoint.
+    Exchanged(Arc<Exchanged>),
+}
+
+impl Tokens {
+    pub(super) fn new(credential: Credential, transport: Arc<Transport>, observer: SharedObserver) -> Self {
+        let exchanged = |origin| Kind::Exchanged(Exchanged::new(origin, TokenEndpoint { transport, observer }));
+        Self(match credential {
+            Credential::PersonalAccessToken(source) => Kind::Fixed(Fixed::new(source)),
+            Credential::PrivateKeyJwt(source) => exchanged(Origin::Key(source)),
+            Credential::ClientCredentials { id, secret, method } => exchanged(Origin::Client { id, secret, method }),
+        })
+    }
+
+    /// The token for a call.
+    ///
+    /// # Errors
+    /// [`Error::Credential`] if the credential is missing or useless; [`Error::NoToken`] if it was refused or the
+    /// token endpoint could not be asked.
+    pub(super) async fn bearer(&self) -> Result<Bearer, Error> {
+        match &self.0 {
+            Kind::Fixed(fixed) => fixed.bearer().await,
+            Kind::Exchanged(exchanged) => exchanged.bearer().await,
+        }
+    }
+
+    /// Notes that ZITADEL took a token.
+    pub(super) fn worked(&self, bearer: &Bearer) {
+        match &self.0 {
+            Kind::Fixed(fixed) => fixed.worked(bearer),
+            // An exchange that succeeded is proof enough.
+            Kind::Exchanged(_) => {}
+        }
+    }
+
+    /// Another token in place of one that ZITADEL refused, if there is one to be had.
+    ///
+    /// # Errors
+    /// As [`Self::bearer`].
+    pub(super) async fn renew(&self, refused: &Bearer) -> Result<Option<Bearer>, Error> {
+        match &self.0 {
+            Kind::Fixed(fixed) => Ok(fixed.renew(refused).await),
+            Kind::Exchanged(exchanged) => exchanged.renew(refused).await,
+        }
+    }
+}
