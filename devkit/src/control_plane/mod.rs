@@ -5,7 +5,6 @@
 //! `system:masters`, its token is random, and the server's certificate is verified.
 
 mod binaries;
-mod install;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
