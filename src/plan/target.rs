@@ -21,7 +21,7 @@ use super::settle::{Settlement, outcome_unknown, settle};
 use super::{Note, NoteKind, Object, RemoteFacts, Step, Verdict, spec};
 use crate::api::claim::{Claim, ClaimState};
 use crate::api::reason::Reason;
-use crate::zitadel::{Class, PayloadType, RemoteTarget, Support, TargetConfig, TargetId, TargetName, Version};
+use crate::zitadel::{Class, Error, PayloadType, RemoteTarget, Support, TargetConfig, TargetId, TargetName, Version};
 
 /// How soon a create without an answer is asked about for the first time: mostly only the answer was lost.
 const ASK_FIRST: Duration = Duration::from_secs(1);
@@ -200,10 +200,7 @@ fn keep(
         return Step::Hold;
     }
     if let Some(error) = &facts.update_failed {
-        return match error.class() {
-            Class::TargetGone => begin(object, Some(id), wanted, connection, facts, now),
-            _ => Step::Finish(Verdict::failed(error)),
-        };
+        return refused(error, object, id, wanted, connection, facts, now);
     }
     match &facts.view {
         None => Step::Read(id.clone()),
@@ -227,6 +224,22 @@ fn keep(
                 raise: edit.raise,
             }),
         },
+    }
+}
+
+/// The write side refused an update or a probe: what it says is gone is created anew, everything else is told.
+fn refused(
+    error: &Error,
+    object: &Object<'_>,
+    id: &TargetId,
+    wanted: &TargetConfig,
+    connection: &Connection,
+    facts: &Facts,
+    now: Timestamp,
+) -> Step {
+    match error.class() {
+        Class::TargetGone => begin(object, Some(id), wanted, connection, facts, now),
+        _ => Step::Finish(Verdict::failed(error)),
     }
 }
 
@@ -254,10 +267,7 @@ fn prove(
     now: Timestamp,
 ) -> Step {
     match &facts.probed {
-        Some(Err(error)) if error.class() == Class::TargetGone => {
-            begin(object, Some(id), wanted, connection, facts, now)
-        }
-        Some(Err(error)) => Step::Finish(Verdict::failed(error)),
+        Some(Err(error)) => refused(error, object, id, wanted, connection, facts, now),
         None | Some(Ok(_)) => Step::Probe(id.clone()),
     }
 }
@@ -287,10 +297,7 @@ fn missing(
     }
     match &facts.probed {
         None => Step::Probe(id.clone()),
-        Some(Err(error)) if error.class() == Class::TargetGone => {
-            begin(object, Some(id), wanted, connection, facts, now)
-        }
-        Some(Err(error)) => Step::Finish(Verdict::failed(error)),
+        Some(Err(error)) => refused(error, object, id, wanted, connection, facts, now),
         Some(Ok(version)) => {
             let born = object.status.creation_date.as_deref().and_then(|text| text.parse().ok());
             let newest = [born, version.changed].into_iter().flatten().max();
