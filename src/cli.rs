@@ -13,12 +13,14 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use tokio::net::TcpListener;
+use url::Url;
 
 mod zitadel;
 
 use crate::api::crd;
 use crate::controller::connection::Connector;
 use crate::controller::context::Context;
+use crate::controller::link::Link;
 use crate::controller::links::Links;
 use crate::controller::offer::{ClusterConnections, Common, PlainHttp};
 use crate::controller::{self, CONCURRENCY, PASS_DEADLINE};
@@ -162,10 +164,21 @@ impl Run {
         named.into_iter().cloned().collect()
     }
 
-    fn settings(&self) -> Result<Settings, String> {
+    /// Of the default connection, if there is one.
+    fn settings(&self) -> Result<Option<Settings>, String> {
         tracing_subscriber::EnvFilter::try_new(&self.log_level)
             .map_err(|error| format!("error: --log-level is no filter: {error} (see --help)"))?;
         self.zitadel.settings()
+    }
+
+    /// The default connection.
+    fn default_link(&self, settings: Settings, metrics: &Arc<Metrics>) -> Link {
+        let counted = Arc::clone(metrics);
+        let observer =
+            Box::new(move |op: crate::zitadel::client::Op, time, code: &str| counted.call(op.as_str(), time, code));
+        let client = Arc::new(Client::new(self.zitadel.api(), settings, observer));
+        let connector = Connector::new(client, Duration::from_secs(self.ghost_grace));
+        Link::default(Arc::new(connector), self.zitadel.files())
     }
 
     /// What all connections have in common.
@@ -199,12 +212,12 @@ fn print_crds(crds: &Crds) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn start(run: &Run, settings: Settings) -> anyhow::Result<()> {
+fn start(run: &Run, settings: Option<Settings>) -> anyhow::Result<()> {
     telemetry::install(run.log_format, &run.log_level)?;
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(operate(run, settings))
 }
 
-async fn operate(run: &Run, settings: Settings) -> anyhow::Result<()> {
+async fn operate(run: &Run, settings: Option<Settings>) -> anyhow::Result<()> {
     let stop = shutdown::on_signal()?;
     let metrics = Arc::new(Metrics::new(CONCURRENCY));
     let health = Arc::new(Health::new(Arc::clone(&metrics), PASS_DEADLINE * 2));
@@ -212,19 +225,14 @@ async fn operate(run: &Run, settings: Settings) -> anyhow::Result<()> {
         TcpListener::bind(run.http_addr).await.with_context(|| format!("cannot listen on {}", run.http_addr))?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
-        zitadel = %run.zitadel.url(),
+        zitadel = run.zitadel.url().map_or("no default connection", Url::as_str),
         api = %run.zitadel.api(),
         http = %listener.local_addr()?,
         "starting"
     );
-    let files = run.zitadel.files();
-    let counted = Arc::clone(&metrics);
-    let observer =
-        Box::new(move |op: crate::zitadel::client::Op, time, code: &str| counted.call(op.as_str(), time, code));
-    let client = Arc::new(Client::new(run.zitadel.api(), settings, observer));
-    let connector = Arc::new(Connector::new(client, Duration::from_secs(run.ghost_grace)));
+    let default = settings.map(|settings| run.default_link(settings, &metrics));
     let kube = kube::Client::try_default().await.context("cannot set up the Kubernetes client")?;
-    let links = Links::new(connector, files, run.common(&kube, &metrics));
+    let links = Links::new(default, run.common(&kube, &metrics));
     let context = Arc::new(Context::new(kube, links, metrics, Duration::from_secs(run.resync_interval)));
 
     // The probes answer until the last create is committed: a stopping pod is not a dead one.
@@ -278,7 +286,7 @@ mod tests {
         assert_eq!(parsed, watched.map(|names| names.into_iter().map(str::to_owned).collect()));
     }
 
-    fn parse(arguments: &[&str]) -> Result<Settings, String> {
+    fn parse(arguments: &[&str]) -> Result<Option<Settings>, String> {
         let all = std::iter::once("zitadel-actions-operator").chain(arguments.iter().copied());
         match Cli::try_parse_from(with_default_command(all.map(str::to_owned).collect())) {
             Ok(Cli { command: Command::Run(run) }) => run.settings(),
@@ -296,7 +304,10 @@ mod tests {
     #[case(&["--zitadel-url", "auth.example.com", "--zitadel-token-file", "/t"], Some("'--zitadel-url"))]
     #[case(&["--zitadel-url", "https://a/b", "--zitadel-token-file", "/t"], Some("scheme, host and port only"))]
     #[case(&["--zitadel-url", "https://u:p@a", "--zitadel-token-file", "/t"], Some("scheme, host and port only"))]
+    #[case(&[], None)]
     #[case(&["--zitadel-url", "https://a"], Some("--zitadel-token-file"))]
+    #[case(&["--zitadel-token-file", "/t"], Some("--zitadel-url"))]
+    #[case(&["--zitadel-host", "a"], Some("--zitadel-url"))]
     #[case(&["--zitadel-url", "https://a", "--zitadel-key-file", "/k"], None)]
     #[case(&["--zitadel-url", "https://a", "--zitadel-client-id-file", "/i", "--zitadel-client-secret-file", "/s"], None)]
     #[case(&["--zitadel-url", "https://a", "--zitadel-client-id-file", "/i"], Some("--zitadel-client-secret-file"))]

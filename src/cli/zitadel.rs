@@ -14,16 +14,17 @@ use crate::zitadel::transport::{Proxy, RATE, Settings};
 
 #[derive(Debug, Args)]
 pub(super) struct ZitadelArgs {
-    /// Where ZITADEL answers: scheme, host and port only, such as <https://auth.example.com>
-    #[arg(long, env = "ZITADEL_URL", value_name = "URL", value_parser = origin)]
-    zitadel_url: Url,
+    /// Where ZITADEL answers: scheme, host and port only, such as <https://auth.example.com>. Without it there is no
+    /// default connection, and every Target has to name one
+    #[arg(long, env = "ZITADEL_URL", value_name = "URL", value_parser = origin, requires = "credential")]
+    zitadel_url: Option<Url>,
 
     /// External domain of the instance, when the URL is an in-cluster address; sent as Host
-    #[arg(long, env = "ZITADEL_HOST", value_name = "HOST", value_parser = host)]
+    #[arg(long, env = "ZITADEL_HOST", value_name = "HOST", value_parser = host, requires = "zitadel_url")]
     zitadel_host: Option<http::HeaderValue>,
 
     /// PEM file with the certificate authorities to trust instead of the system's
-    #[arg(long, env = "ZITADEL_CA_FILE", value_name = "FILE")]
+    #[arg(long, env = "ZITADEL_CA_FILE", value_name = "FILE", requires = "zitadel_url")]
     zitadel_ca_file: Option<PathBuf>,
 
     /// Generation of the Actions API: auto (the newest that the server has), v3alpha (ZITADEL 2.52 to 2.58),
@@ -55,9 +56,9 @@ pub(super) struct ZitadelArgs {
     zitadel_timeout: u64,
 }
 
-/// One of these; each belongs to a service account with the role `IAM_OWNER`.
+/// One of these with a URL; each belongs to a service account with the role `IAM_OWNER`.
 #[derive(Debug, Args)]
-#[group(id = "credential", required = true, multiple = false)]
+#[group(id = "credential", requires = "zitadel_url", multiple = false)]
 struct CredentialArgs {
     /// File with a personal access token of a service account with the role `IAM_OWNER`; may be replaced at any time
     #[arg(long = "zitadel-token-file", env = "ZITADEL_TOKEN_FILE", value_name = "FILE")]
@@ -97,9 +98,9 @@ fn host(text: &str) -> Result<http::HeaderValue, String> {
 }
 
 impl ZitadelArgs {
-    /// Where requests go.
-    pub(super) const fn url(&self) -> &Url {
-        &self.zitadel_url
+    /// Where requests of the default connection go.
+    pub(super) const fn url(&self) -> Option<&Url> {
+        self.zitadel_url.as_ref()
     }
 
     /// The generation that is asked for.
@@ -146,30 +147,31 @@ impl ZitadelArgs {
         }
     }
 
-    /// What the client needs.
+    /// What the client of the default connection needs, if there is one.
     ///
     /// # Errors
     /// One line about what does not go together.
-    pub(super) fn settings(&self) -> Result<Settings, String> {
-        let loopback = match self.zitadel_url.host() {
+    pub(super) fn settings(&self) -> Result<Option<Settings>, String> {
+        let Some(url) = &self.zitadel_url else { return Ok(None) };
+        let loopback = match url.host() {
             Some(url::Host::Domain(name)) => name == "localhost",
             Some(url::Host::Ipv4(address)) => address.is_loopback(),
             Some(url::Host::Ipv6(address)) => address.is_loopback(),
             None => false,
         };
-        if self.zitadel_url.scheme() == "http" && !loopback && !self.zitadel_allow_http {
+        if url.scheme() == "http" && !loopback && !self.zitadel_allow_http {
             return Err("error: --zitadel-url must be https, or the token would cross the network in the clear; \
                         --zitadel-allow-http allows it (see --help)"
                 .to_owned());
         }
-        Ok(Settings {
-            url: self.zitadel_url.clone(),
+        Ok(Some(Settings {
+            url: url.clone(),
             host: self.zitadel_host.clone(),
             ca: self.zitadel_ca_file.clone().map(Source::File),
             proxy: self.proxy(),
             credential: self.credential()?,
             rate: RATE,
             timeout: self.timeout(),
-        })
+        }))
     }
 }

@@ -75,7 +75,7 @@ pub(super) enum Inputs {
 
 /// One connection.
 #[derive(Debug)]
-pub(super) struct Link {
+pub struct Link {
     pub(super) key: Key,
     pub(super) connector: Arc<Connector>,
     pub(super) observer: Observer,
@@ -87,8 +87,9 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// The default connection.
-    pub(super) fn default(connector: Arc<Connector>, files: Vec<PathBuf>) -> Self {
+    /// The default connection. `files` are those whose change may mend it.
+    #[must_use]
+    pub fn default(connector: Arc<Connector>, files: Vec<PathBuf>) -> Self {
         Self {
             key: Key::Default,
             connector,

@@ -13,7 +13,6 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::Connector;
 use super::has_finalizer;
 use super::link::{Inputs, Key, Link};
 use super::namespaces::Namespaces;
@@ -28,7 +27,7 @@ const FIRST_READ: Duration = Duration::from_secs(10);
 
 /// Every connection of the process.
 pub struct Links {
-    default: Arc<Link>,
+    default: Option<Arc<Link>>,
     common: Common,
     entries: Mutex<HashMap<Key, Entry>>,
     read: watch::Sender<Read>,
@@ -73,12 +72,12 @@ pub(super) enum Change {
 }
 
 impl Links {
-    /// The default connection alone. `files` are those whose change may mend it.
+    /// The default connection alone, if the operator has one.
     #[must_use]
-    pub fn new(default: Arc<Connector>, files: Vec<std::path::PathBuf>, common: Common) -> Self {
+    pub fn new(default: Option<Link>, common: Common) -> Self {
         let (telling, told) = unbounded();
         Self {
-            default: Arc::new(Link::default(default, files)),
+            default: default.map(Arc::new),
             namespaces: Namespaces::new(common.kube.clone()),
             common,
             entries: Mutex::default(),
@@ -94,8 +93,8 @@ impl Links {
         self.common.cluster == ClusterConnections::Served
     }
 
-    pub(super) const fn default_link(&self) -> &Arc<Link> {
-        &self.default
+    pub(super) const fn default_link(&self) -> Option<&Arc<Link>> {
+        self.default.as_ref()
     }
 
     /// The keys of connections that may stand differently. Taken once, by the one loop that reports.
@@ -118,14 +117,16 @@ impl Links {
     /// The connection with this name, whoever may use it.
     pub(super) fn link(&self, key: &Key) -> Option<Arc<Link>> {
         match key {
-            Key::Default => Some(Arc::clone(&self.default)),
+            Key::Default => self.default.clone(),
             key => self.entry(key)?.link.ok(),
         }
     }
 
     /// The connection that a Target asks for, if it exists and may be used.
     pub(super) async fn of(&self, target: &Target) -> Result<Arc<Link>, Obstacle> {
-        let Some(reference) = &target.spec.connection_ref else { return Ok(Arc::clone(&self.default)) };
+        let Some(reference) = &target.spec.connection_ref else {
+            return self.default.clone().ok_or(Obstacle::NoDefault);
+        };
         if !self.is_read(reference.kind).await {
             return Err(Obstacle::Unread(reference.kind));
         }

@@ -12,7 +12,7 @@ mod connections;
 pub mod context;
 mod create;
 mod holders;
-mod link;
+pub mod link;
 pub mod links;
 mod namespaces;
 pub mod news;
@@ -66,12 +66,18 @@ pub async fn run(context: Arc<Context>, namespaces: &[String], stop: Cancellatio
     }
     context.set_watches(wakers.iter().map(|shard| shard.store.clone()).collect(), watched);
     let shards = Arc::new(wakers);
-    let link = context.links().default_link();
-    let tended = wake::tend(Arc::clone(&context), Arc::clone(link), Arc::clone(&shards), stop.clone());
-    let observed = observer::run(Arc::clone(&context), Arc::clone(link), Arc::clone(&shards), stop.clone());
+    let default = watch_default(Arc::clone(&context), Arc::clone(&shards), stop.clone());
     let connections = connections::run(Arc::clone(&context), namespaces, shards, stop);
-    future::join4(future::join_all(controllers), Box::pin(tended), Box::pin(observed), Box::pin(connections)).await;
+    future::join3(future::join_all(controllers), Box::pin(default), Box::pin(connections)).await;
     context.finish_creates().await;
+}
+
+/// What runs for the default connection, if there is one, until `stop`.
+async fn watch_default(context: Arc<Context>, shards: Arc<Vec<wake::Shard>>, stop: CancellationToken) {
+    let Some(link) = context.links().default_link().cloned() else { return };
+    let tended = wake::tend(Arc::clone(&context), Arc::clone(&link), Arc::clone(&shards), stop.clone());
+    let observed = observer::run(context, link, shards, stop);
+    future::join(tended, observed).await;
 }
 
 async fn one(

@@ -20,6 +20,8 @@ const NAMED: usize = 3;
 /// Why a Target has no connection to ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Obstacle {
+    /// The Target names none, and the operator has none of its own.
+    NoDefault,
     /// There is none of this name.
     Missing(ConnectionRef),
     /// No connection of this kind can be read.
@@ -37,7 +39,7 @@ impl Obstacle {
     #[must_use]
     pub const fn reason(&self) -> Reason {
         match self {
-            Self::Missing(_) | Self::Unread(_) | Self::Going(_) => Reason::ConnectionNotFound,
+            Self::NoDefault | Self::Missing(_) | Self::Unread(_) | Self::Going(_) => Reason::ConnectionNotFound,
             Self::Foreign(_) | Self::Refused(..) => Reason::ConnectionNotAllowed,
         }
     }
@@ -47,6 +49,9 @@ impl Obstacle {
     pub fn advice(&self) -> String {
         let shown = |reference: &ConnectionRef| format!("{} {}", reference.kind.as_str(), reference.name);
         match self {
+            Self::NoDefault => "this operator has no default connection: name one in spec.connectionRef, or give the \
+                                operator one (--zitadel-url and a credential; zitadel.url in its chart)"
+                .to_owned(),
             Self::Missing(reference) if reference.kind == ConnectionKind::Connection => {
                 format!("there is no {} in this namespace: create it, or correct spec.connectionRef", shown(reference))
             }

@@ -14,7 +14,7 @@ fn operator(arguments: &[&str]) -> Output {
 fn wrong_arguments_are_one_line_and_exit_code_2() {
     for arguments in [
         &["--frobnicate"][..],
-        &["run"][..],
+        &["run", "--zitadel-token-file", "/t"][..],
         &["run", "--zitadel-url", "auth.example.com", "--zitadel-token-file", "/t"][..],
         &["run", "--zitadel-url", "ftp://auth.example.com", "--zitadel-token-file", "/t"][..],
         &["run", "--zitadel-url", "http://auth.example.com", "--zitadel-token-file", "/t"][..],

@@ -1,5 +1,8 @@
 //! The command line of an operator under test: the usual flags, overridden by those of the test.
 
+/// A flag that leaves out what makes the default connection.
+pub const NO_DEFAULT: &str = "no default connection";
+
 use std::process::Command;
 
 /// Rebuilds a command with other values for some flags.
@@ -11,6 +14,14 @@ pub fn override_flags(command: &Command, flags: &[String]) -> Command {
             Some(at) => value.clone_into(&mut arguments[at + 1]),
             None if value.is_empty() => arguments.push(name.to_owned()),
             None => arguments.extend([name.to_owned(), value.to_owned()]),
+        }
+    }
+    let usual = |arguments: &[String], name: &str| arguments.iter().position(|argument| argument == name);
+    if let Some(at) = usual(&arguments, NO_DEFAULT) {
+        arguments.remove(at);
+        for name in ["--zitadel-url", "--zitadel-token-file"] {
+            let at = usual(&arguments, name).expect("the usual flag");
+            arguments.drain(at..at + 2);
         }
     }
     // Another kind of credential takes the place of the usual one.

@@ -12,6 +12,7 @@ use zitadel_actions_operator::api::target::Target;
 use zitadel_stand_in::{EventKind, Generation, Op, Options, Role, StandIn};
 
 use crate::cluster::{client, namespace};
+use crate::command::NO_DEFAULT;
 use crate::world::{GENERATIONS, Setup, World, condition, id, is_ready, log, webhook};
 
 /// Connections to the stand-in need http; the Secrets of ClusterConnections are in the operator's namespace.
@@ -99,6 +100,29 @@ fn reported(object: Connection, status: &str, reason: &str) -> Option<Connection
 /// A second instance, with the default connection's world around it.
 async fn second(generation: Generation) -> StandIn {
     StandIn::start(Options::new(generation)).await.unwrap()
+}
+
+/// What a chart installs that was given no ZITADEL: it is up, says what is missing, and serves connections.
+#[tokio::test]
+async fn an_operator_without_a_default_connection_serves_the_others() {
+    let world = World::with(setup(Generation::V2).flag(NO_DEFAULT, "")).await;
+    let ns = world.namespace.clone();
+    world.create("hook", webhook()).await;
+    let target = world.reason("hook", "ConnectionNotFound").await;
+    let told = condition(&target, "Ready").unwrap().2;
+    assert!(told.contains("no default connection") && told.contains("spec.connectionRef"), "{told}");
+    secret(&world, &ns, "admin", json!({"pat": world.zitadel.token()})).await;
+    connect(&world, &ns, "mine", to(&world.zitadel.url(), "admin")).await;
+    world.edit("hook", json!({"connectionRef": {"kind": "Connection", "name": "mine"}})).await;
+    world.ready("hook").await;
+    world.create("other", webhook()).await;
+    world.reason("other", "ConnectionNotFound").await;
+    for name in ["other", "hook"] {
+        world.delete(name).await;
+        world.gone(name).await;
+    }
+    assert!(world.zitadel.targets().is_empty());
+    world.finish().await;
 }
 
 #[tokio::test]
