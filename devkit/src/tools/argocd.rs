@@ -1,0 +1,102 @@
+//! The real Argo CD: its application controller and repo server, with a Redis made of memory beside them, in one program
+//! from the pinned Go module `devkit/argocd`. About 6 to 8 minutes on two cores, once; 105 MB. Its CRDs come from the
+//! same module, which Go checks against its sum. No API server, no user interface: nobody logs in.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::cache::{self, Entry, Workshop};
+use crate::go::Module;
+
+const PACKAGE: &str = "github.com/argoproj/argo-cd/v3";
+/// The CRDs that the controller reads; it lists nothing of ApplicationSets.
+const CRDS: [&str; 2] = ["application-crd.yaml", "appproject-crd.yaml"];
+const WITHOUT_GO: &str = "Go 1.26 or newer is needed to build Argo CD once";
+
+/// Argo CD, built.
+#[derive(Clone, Debug)]
+pub struct ArgoCd {
+    program: PathBuf,
+    crds: PathBuf,
+}
+
+/// What the one program can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Compares and synchronises; the flags of argocd-application-controller. Its metrics listen on every interface,
+    /// whatever is asked for.
+    Controller,
+    /// Reads Git and renders; the flags of argocd-repo-server.
+    RepoServer,
+    /// What the two share; one argument, the address.
+    Redis,
+    /// Health and actions of objects on standard input by the scripts of a ConfigMap, whose file is the one argument: a
+    /// line `{"object": ..., "action": "..."}` for a line `{"health": ..., "actions": ..., "patched": ..., "error": ...}`.
+    Judge,
+}
+
+impl ArgoCd {
+    /// Argo CD, built if it is not in the cache. Blocking.
+    pub fn ensure() -> Result<Self> {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("argocd");
+        let version = version(&dir)?;
+        let module = Module {
+            title: "Argo CD",
+            name: "argocd",
+            version: &version,
+            dir: &dir,
+            programs: &[("argocd", ".")],
+            linker_flags: "-s -w",
+            cost: "about 6 to 8 minutes on two cores",
+            without_go: WITHOUT_GO,
+        };
+        let (programs, _) = module.ensure()?;
+        let entry = Entry { title: "Argo CD's CRDs", name: "argocd-crds", key: &version };
+        let (crds, _) = cache::ensure(entry, |workshop| copy_crds(&dir, workshop))?;
+        Ok(Self { program: programs.join("argocd"), crds })
+    }
+
+    /// One part, to which its arguments are added.
+    #[must_use]
+    pub fn command(&self, part: Part) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg(match part {
+            Part::Controller => "controller",
+            Part::RepoServer => "repo-server",
+            Part::Redis => "redis",
+            Part::Judge => "judge",
+        });
+        command
+    }
+
+    /// A folder with the CRDs of Application and AppProject.
+    #[must_use]
+    pub fn crds(&self) -> &Path {
+        &self.crds
+    }
+}
+
+fn version(dir: &Path) -> Result<String> {
+    let go_mod = fs::read_to_string(dir.join("go.mod")).context("reading Argo CD's go.mod")?;
+    let version = go_mod.lines().find_map(|line| line.trim().strip_prefix(PACKAGE)).map(str::trim);
+    version.map(str::to_owned).context("go.mod does not require Argo CD")
+}
+
+fn copy_crds(dir: &Path, workshop: &Workshop) -> Result<()> {
+    let mut list = Command::new("go");
+    list.args(["list", "-m", "-f", "{{.Dir}}", PACKAGE]).current_dir(dir).env("GOWORK", "off");
+    let output = list.output().context(WITHOUT_GO)?;
+    if !output.status.success() {
+        bail!("go does not find Argo CD: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let module = PathBuf::from(String::from_utf8(output.stdout)?.trim());
+    for name in CRDS {
+        // Read and written: a copy would keep the module cache's missing right to delete it.
+        let text = fs::read(module.join("manifests/crds").join(name)).with_context(|| format!("reading {name}"))?;
+        fs::write(workshop.result().join(name), text)?;
+    }
+    Ok(())
+}
