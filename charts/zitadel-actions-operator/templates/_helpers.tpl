@@ -49,24 +49,44 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 {{- end -}}
 
-{{/* "Secret", "ConfigMap" or nothing: where the certificate authorities come from. */}}
+{{/* "Secret", "ConfigMap" or nothing: where the certificate authorities of the default connection come from. */}}
 {{- define "zao.caKind" -}}
 {{- $ca := .Values.zitadel.ca -}}
 {{- if and $ca.existingSecret $ca.existingConfigMap -}}
 {{- fail "set at most one of zitadel.ca.existingSecret and zitadel.ca.existingConfigMap" -}}
 {{- end -}}
+{{- if .Values.zitadel.url -}}
 {{- if $ca.existingSecret -}}Secret{{- else if $ca.existingConfigMap -}}ConfigMap{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{/* The URL, refused here where the operator would refuse it and end. */}}
 {{- define "zao.url" -}}
 {{- if and (hasPrefix "http://" .Values.zitadel.url) (not .Values.zitadel.allowHttp) -}}
-{{- fail "zitadel.url is http, so the token would cross the network in the clear: use https, or set zitadel.allowHttp to true" -}}
+{{- fail "zitadel.url is http, so the credential would cross the network in the clear: use https, or set zitadel.allowHttp to true" -}}
 {{- end -}}
 {{- .Values.zitadel.url -}}
 {{- end -}}
 
-{{/* What the operator may do. Nothing else: it reads no Secret unless a value says so, creates and deletes no Target, and never writes spec. */}}
+{{/* The file of each key of the credential, as a map from key to file. */}}
+{{- define "zao.credentialFiles" -}}
+{{- $credentials := .Values.zitadel.credentials -}}
+{{- if eq $credentials.type "personalAccessToken" -}}
+token: {{ $credentials.personalAccessToken.key | quote }}
+{{- else if eq $credentials.type "privateKeyJwt" -}}
+key.json: {{ $credentials.privateKeyJwt.key | quote }}
+{{- else -}}
+client-id: {{ $credentials.clientCredentials.clientIdKey | quote }}
+client-secret: {{ $credentials.clientCredentials.clientSecretKey | quote }}
+{{- end -}}
+{{- end -}}
+
+{{/* Whether ClusterConnections are served: "true" or nothing. */}}
+{{- define "zao.cluster" -}}
+{{- if and .Values.connections.serveClusterConnections (not .Values.watchNamespaces) -}}true{{- end -}}
+{{- end -}}
+
+{{/* What the operator may do in each namespace that it watches. Nothing else: it reads no Secret unless a value says so, creates and deletes no Target, and never writes spec. */}}
 {{- define "zao.rules" -}}
 # Read Targets. get is for one question: whether an object was replaced while its create call was under way.
 # patch adds and removes the finalizer and the annotation with the create claim. It is never used for spec.
@@ -96,4 +116,23 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
     {{- toYaml . | nindent 4 }}
   {{- end }}
   verbs: ["get"]
+{{- end -}}
+
+{{/* One endpoint of a monitor; the argument is its values. */}}
+{{- define "zao.endpoint" -}}
+path: /metrics
+{{- with .interval }}
+interval: {{ . }}
+{{- end }}
+{{- with .scrapeTimeout }}
+scrapeTimeout: {{ . }}
+{{- end }}
+{{- with .relabelings }}
+relabelings:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .metricRelabelings }}
+metricRelabelings:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end -}}

@@ -1,0 +1,68 @@
+//! The restricted Pod Security Standard: the real API server's admission looks at the pod of every render.
+
+use serde_json::{Value, json};
+
+use crate::cluster::shared;
+use crate::helm::{find, render};
+use crate::render::examples;
+use crate::values::{Case, cases};
+
+/// The pod that the Deployment of these values makes.
+fn pod(number: usize, values: &Value) -> Value {
+    let rendered = render(values).unwrap();
+    let template = &find(&rendered, "Deployment").unwrap()["spec"]["template"];
+    let mut metadata = template["metadata"].clone();
+    metadata["name"] = json!(format!("pod-{number}"));
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]})
+}
+
+/// Asks the admission for all of these at once: nothing is stored. What it said, one line for each refusal.
+fn admitted(namespace: &str, pods: &[(usize, Value)]) -> String {
+    let list =
+        json!({"apiVersion": "v1", "kind": "List", "items": pods.iter().map(|(_, pod)| pod).collect::<Vec<_>>()});
+    let create = ["create", "--dry-run=server", "--validate=strict", "--namespace", namespace, "--filename", "-"];
+    match shared().kubectl(&create, &list.to_string()) {
+        Ok(said) | Err((said, _)) => said,
+    }
+}
+
+#[test]
+fn every_pod_satisfies_the_restricted_standard() {
+    let namespace = shared().namespace(json!({"pod-security.kubernetes.io/enforce": "restricted"}));
+    let mut sets: Vec<(Value, bool, String)> =
+        examples().into_iter().map(|(name, values)| (values, false, name)).collect();
+    sets.extend(cases().iter().map(|case: &Case| (case.values(), case.refused, format!("{case:?}"))));
+    let pods: Vec<_> = sets.iter().enumerate().map(|(number, (values, ..))| (number, pod(number, values))).collect();
+    let said = admitted(&namespace, &pods);
+    let mut wrong = Vec::new();
+    for (number, (_, refused, name)) in sets.iter().enumerate() {
+        let passed = said.contains(&format!("pod/pod-{number} created (server dry run)"));
+        let forbidden =
+            said.contains(&format!("pods \"pod-{number}\" is forbidden: violates PodSecurity \"restricted"));
+        if passed == *refused || forbidden != *refused {
+            wrong.push(format!("pod-{number} {name}: passed {passed}, forbidden {forbidden}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}\n{said}", wrong.join("\n"));
+    let refused = sets.iter().filter(|(_, refused, _)| *refused).count();
+    println!(
+        "{} pods satisfy the restricted standard; {refused} with a setting that weakens it are refused",
+        sets.len() - refused
+    );
+}
+
+/// What the standard does not ask for, and this chart has all the same.
+#[test]
+fn the_pod_has_less_than_the_standard_allows() {
+    for (name, values) in examples() {
+        let pod = pod(0, &values);
+        let container = &pod["spec"]["containers"][0];
+        assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true, "{name}");
+        assert_eq!(container["securityContext"]["capabilities"], json!({"drop": ["ALL"]}), "{name}");
+        assert_eq!(container["resources"]["limits"]["memory"].is_string(), true, "{name}");
+        assert_eq!(pod["spec"]["enableServiceLinks"], false, "{name}");
+        assert_eq!(pod["spec"]["containers"].as_array().map(Vec::len), Some(1), "{name}");
+        let rendered = render(&values).unwrap();
+        assert_eq!(find(&rendered, "ServiceAccount").unwrap()["automountServiceAccountToken"], false, "{name}");
+    }
+}
