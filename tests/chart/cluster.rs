@@ -76,10 +76,10 @@ impl Cluster {
         let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
         let output = child.wait_with_output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        match output.status.success() {
-            true => Ok(text(&output.stdout)),
-            false => Err((text(&output.stdout) + &text(&output.stderr), output.status.code().unwrap_or(-1))),
+        if output.status.success() {
+            return Ok(text(&output.stdout));
         }
+        Err((text(&output.stdout) + &text(&output.stderr), output.status.code().unwrap_or(-1)))
     }
 
     /// One object, if it is there.

@@ -65,6 +65,13 @@ pub fn render(values: &Value) -> Result<Arc<Vec<Value>>, String> {
     cell.get_or_init(|| Ok(Arc::new(objects(&text(values, &[])?)))).clone()
 }
 
+/// The rendered objects of a release in another namespace.
+pub fn render_in(namespace: &str, values: &Value) -> Vec<Value> {
+    let mut helm = command();
+    helm.args(["template", RELEASE]).arg(chart()).args(["--namespace", namespace, "--values", "-"]);
+    objects(&run(&mut helm, values).unwrap())
+}
+
 /// The documents of a YAML stream.
 pub fn objects(text: &str) -> Vec<Value> {
     serde_saphyr::from_multiple::<Value>(text).unwrap().into_iter().filter(|object| !object.is_null()).collect()

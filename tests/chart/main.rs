@@ -9,10 +9,10 @@
 
 mod cluster;
 mod helm;
-// mod installation;
-// mod lifecycle;
+mod installation;
+mod lifecycle;
 mod readme;
 mod render;
-// mod rights;
+mod rights;
 mod security;
 mod values;

@@ -24,7 +24,6 @@ mod manners;
 mod oracle;
 mod real;
 mod reasons;
-mod rights;
 mod scene;
 mod tenancy;
 mod trouble;

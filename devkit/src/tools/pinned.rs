@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 pub(super) fn check(file: &Path, sha256: &str) -> Result<()> {
     let content = fs::read(file).with_context(|| format!("reading {}", file.display()))?;
     let digest = ring::digest::digest(&ring::digest::SHA256, &content);
-    let found: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let found = digest.as_ref().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
     if found != sha256 {
         bail!("{} is not what was pinned: SHA-256 {found} instead of {sha256}", file.display());
     }

@@ -1,0 +1,211 @@
+//! The life of a release with the real helm: install, upgrade, rollback, uninstall, install again. Targets and what they
+//! own in ZITADEL live through all of it, and kubectl and Argo CD's way of comparing see no difference.
+
+use std::time::Instant;
+
+use serde_json::{Value, json};
+use zitadel_stand_in::EventKind;
+
+use crate::cluster::Cluster;
+use crate::helm::{chart, merged};
+use crate::installation::{Installation, altered_chart, condition, target};
+
+const RELEASE: &str = "zitadel-actions";
+const NAMESPACE: &str = "identity";
+
+/// A line of the table that the test prints.
+fn row(begun: Instant, helm: &str, targets: &str, zitadel: &str) {
+    println!("{:5.1} s | {helm:46} | {targets:44} | {zitadel}", begun.elapsed().as_secs_f64());
+}
+
+fn install(site: &Installation<'_>, chart: &str, values: &Value) -> Result<String, String> {
+    site.helm(&["install", RELEASE, chart, "--create-namespace", "--values", "-"], values)
+}
+
+fn upgrade(site: &Installation<'_>, values: &Value) {
+    site.helm(&["upgrade", RELEASE, chart().to_str().unwrap(), "--values", "-"], values).unwrap();
+}
+
+/// How often something was created, changed and removed in ZITADEL.
+fn history(site: &Installation<'_>) -> [usize; 3] {
+    let events = site.zitadel.events();
+    [EventKind::Added, EventKind::Changed, EventKind::Removed]
+        .map(|kind| events.iter().filter(|event| event.kind == kind).count())
+}
+
+#[test]
+fn targets_live_through_the_life_of_a_release() {
+    let cluster = Cluster::start();
+    let mut site = Installation::new(&cluster, NAMESPACE.to_owned());
+    let begun = Instant::now();
+    let current = chart();
+    println!(
+        "     time | helm                                           | Target                                       | ZITADEL"
+    );
+
+    // An older release of the chart, whose definition lacks something; defaults, and no ZITADEL.
+    let folder = tempfile::tempdir().unwrap();
+    let edits = [
+        ("files/crds/targets.zitadel-actions.dev.yaml", "    shortNames:\n    - zt\n", ""),
+        ("Chart.yaml", "\nversion: 0.1.0", "\nversion: 0.0.1"),
+    ];
+    let older = altered_chart(folder.path(), &edits);
+    let notes = install(&site, older.to_str().unwrap(), &json!({})).unwrap();
+    assert!(notes.contains("no default connection"), "{notes}");
+    site.start_ready();
+    site.kubectl(&["apply", "--filename", "-"], &target("hook", json!({})).to_string()).unwrap();
+    let told = site.until("the Target says what is missing", || condition(&site.get("target", "hook")?, "Ready"));
+    assert_eq!((told.0.as_str(), told.1.as_str()), ("False", "ConnectionNotFound"), "{told:?}");
+    row(
+        begun,
+        "install, an older chart, defaults",
+        &format!("{}: no default connection", told.1),
+        "none needed: the operator is ready",
+    );
+
+    // The current chart, a default connection, and no Secret yet.
+    let definition =
+        |key: &str| cluster.get(&["crd", "targets.zitadel-actions.dev"]).unwrap()["spec"]["names"][key].clone();
+    assert_eq!(definition("shortNames"), json!(null));
+    let token = site.values();
+    upgrade(&site, &token);
+    assert_eq!(definition("shortNames"), json!(["zt"]), "helm upgrade upgrades the definitions");
+    site.start_ready();
+    let reason = "CredentialsUnavailable";
+    site.until("it waits for the Secret", || {
+        condition(&site.get("target", "hook")?, "Ready").filter(|ready| ready.1 == reason)
+    });
+    row(begun, "upgrade, zitadel.url, no Secret yet", reason, "not called");
+    site.secret("iam-admin-pat", json!({"pat": site.zitadel.token()}));
+    site.mount(&site.deployment()["spec"]["template"]["spec"]);
+    let id = site.target_ready("hook")["status"]["id"].clone();
+    assert_eq!(history(&site)[0], 1, "{}", site.zitadel.dump());
+    row(begun, "(the Secret iam-admin-pat of ZITADEL's chart)", "Ready, without a restart", &format!("{id} created"));
+
+    agree(&site);
+    row(begun, "(kubectl diff, apply, wait)", "no difference, also after 3 resyncs", "nothing written");
+
+    // Other credentials, and back.
+    let first = site.arguments();
+    site.secret("iam-admin", json!({"iam-admin.json": site.zitadel.machine_key()}));
+    let (client, secret) = site.zitadel.client_credentials();
+    site.secret("client", json!({"client-id": client, "client-secret": secret}));
+    for (kind, name) in [("privateKeyJwt", "iam-admin"), ("clientCredentials", "client")] {
+        let credentials =
+            json!({"zitadel": {"credentials": {"type": kind, "existingSecret": name}}, "resyncIntervalSeconds": 2});
+        upgrade(&site, &merged(&token, &credentials));
+        assert_ne!(site.arguments(), first);
+        carries_on(&mut site, &id);
+        row(begun, &format!("upgrade, {kind} {name}"), "Ready", "nothing written but one change each");
+    }
+    site.helm(&["rollback", RELEASE, "2"], &json!({})).unwrap();
+    assert_eq!(site.arguments(), first, "a rollback is the same Deployment");
+    carries_on(&mut site, &id);
+    row(begun, "rollback to revision 2", "Ready", "nothing written but one change");
+
+    // Gone, and back.
+    assert!(managed(&cluster).len() > 8, "{:?}", managed(&cluster));
+    let before = (site.get("target", "hook").unwrap(), site.zitadel.targets(), history(&site));
+    let said = site.helm(&["uninstall", RELEASE], &json!({})).unwrap();
+    site.stop();
+    assert!(said.contains("resource policy") && said.contains("targets.zitadel-actions.dev"), "{said}");
+    assert_eq!(managed(&cluster), ["CustomResourceDefinition"; 3]);
+    let after = (site.get("target", "hook").unwrap(), site.zitadel.targets(), history(&site));
+    assert_eq!(after, before, "uninstalling touches no Target and nothing in ZITADEL");
+    row(begun, "uninstall (crds.keep)", "kept, unchanged; operator and roles gone", "nothing written, nothing lost");
+
+    install(&site, current.to_str().unwrap(), &token).unwrap();
+    carries_on(&mut site, &id);
+    row(begun, "install again", "Ready, the same id", "nothing written but one change");
+
+    site.kubectl(&["delete", "target", "hook", "--timeout=60s"], "").unwrap();
+    assert!(site.zitadel.targets().is_empty(), "{}", site.zitadel.dump());
+    let own = |kind| {
+        let events = site.zitadel.events();
+        events.iter().filter(|event| json!(event.target_id) == id && event.kind == kind).count()
+    };
+    assert_eq!((own(EventKind::Added), own(EventKind::Removed)), (1, 1), "{}", site.zitadel.dump());
+    // The other one is that of `agree`.
+    assert_eq!((history(&site)[0], history(&site)[2]), (2, 2), "{}", site.zitadel.dump());
+    row(begun, "(kubectl delete target)", "gone", &format!("{id} deleted"));
+    upgrade(&site, &merged(&token, &json!({"crds": {"keep": false}})));
+    site.helm(&["uninstall", RELEASE], &json!({})).unwrap();
+    site.stop();
+    site.until("the definitions are gone", || {
+        cluster.get(&["crd"]).is_none_or(|list| list["items"] == json!([])).then_some(())
+    });
+    row(begun, "upgrade, crds.keep=false; uninstall", "definitions gone", "nothing written");
+}
+
+/// The kinds of all objects that belong to a release.
+fn managed(cluster: &Cluster) -> Vec<String> {
+    let kinds = "deployments,services,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings,crd";
+    let managed = "--selector=app.kubernetes.io/managed-by=Helm";
+    let all = cluster.get(&["--all-namespaces", kinds, managed]).unwrap();
+    all["items"].as_array().unwrap().iter().map(|object| object["kind"].as_str().unwrap().to_owned()).collect()
+}
+
+/// The operator as the Deployment describes it now owns the same target, and brings a change of the spec to it.
+fn carries_on(site: &mut Installation<'_>, id: &Value) {
+    let [added, changed, removed] = history(site);
+    site.start_ready();
+    let timeout = site.get("target", "hook").unwrap()["spec"]["timeout"].clone();
+    let other = if timeout == "10s" { "20s" } else { "10s" };
+    let patch = json!({"spec": {"timeout": other}}).to_string();
+    site.kubectl(&["patch", "target", "hook", "--type=merge", "--patch", &patch], "").unwrap();
+    let ready = site.target_ready("hook");
+    assert_eq!(ready["status"]["id"], *id);
+    assert_eq!(history(site), [added, changed + 1, removed], "{}", site.zitadel.dump());
+}
+
+/// What Git says and what the cluster has are the same, by every way of comparing; and kubectl can wait for it.
+fn agree(site: &Installation<'_>) {
+    let client_side = target("hook", json!({})).to_string();
+    let server_side = target("applied", json!({"endpoint": "https://hooks.example.com/other"})).to_string();
+    let argocd = ["--server-side", "--field-manager=argocd-controller", "--force-conflicts"];
+    let apply = [&["apply", "--filename", "-"], argocd.as_slice()].concat();
+    site.kubectl(&apply, &server_side).unwrap();
+    for name in ["hook", "applied"] {
+        let condition = ["wait", "--for=condition=Ready", &format!("target/{name}"), "--timeout=60s"];
+        let said = site.kubectl(&condition, "").unwrap();
+        assert!(said.contains("condition met"), "{said}");
+    }
+    let same = || {
+        for manifest in [&client_side, &server_side] {
+            let plain = ["diff", "--filename", "-"].as_slice();
+            for diff in [plain.to_vec(), [plain, argocd.as_slice()].concat()] {
+                let said = site.kubectl(&diff, manifest);
+                assert_eq!(said, Ok(String::new()), "{diff:?} exits with 0 and shows nothing");
+            }
+        }
+    };
+    let version = |name: &str| site.get("target", name).unwrap()["metadata"]["resourceVersion"].clone();
+    let versions = || ["hook", "applied"].map(version);
+    same();
+    let before = (versions(), history(site));
+    site.resyncs(3);
+    same();
+    assert_eq!((versions(), history(site)), before, "an object in sync is not written");
+    let again = site.kubectl(&["apply", "--filename", "-"], &client_side).unwrap();
+    assert!(again.contains("unchanged"), "{again}");
+    // Server-side apply says "serverside-applied" of everything; what it does not do is write.
+    site.kubectl(&apply, &server_side).unwrap();
+    assert_eq!((versions(), history(site)), before);
+    // A difference is seen, so that the silence above means something.
+    let other = target("hook", json!({"timeout": "11s"})).to_string();
+    let (said, code) = site.kubectl(&["diff", "--filename", "-"], &other).unwrap_err();
+    assert!(code == 1 && said.contains("timeout: 11s"), "{code}: {said}");
+    let managers = |name: &str| {
+        let object =
+            site.cluster.get(&["--namespace", &site.namespace, "--show-managed-fields", "target", name]).unwrap();
+        let ours = object["metadata"]["managedFields"].as_array().unwrap().iter();
+        let ours = ours
+            .filter(|entry| entry["manager"].as_str().is_some_and(|manager| manager.starts_with("zitadel-actions")));
+        ours.map(|entry| entry["fieldsV1"].clone()).collect::<Vec<_>>()
+    };
+    for name in ["hook", "applied"] {
+        let fields = managers(name);
+        assert!(!fields.is_empty() && fields.iter().all(|fields| fields.get("f:spec").is_none()), "{fields:?}");
+    }
+    site.kubectl(&["delete", "target", "applied", "--timeout=60s"], "").unwrap();
+}
