@@ -36,6 +36,11 @@ pub fn shared() -> &'static Cluster {
     SHARED.get_or_init(|| {
         let cluster = Cluster::start();
         cluster.define();
+        // That a monitor is valid is for the API server to say.
+        let monitors = devkit::tools::prometheus_operator::definitions().unwrap();
+        let apply = ["apply", "--server-side", "--filename", monitors.to_str().unwrap()];
+        cluster.kubectl(&apply, "").unwrap();
+        cluster.established();
         cluster
     })
 }
@@ -64,6 +69,10 @@ impl Cluster {
     pub fn define(&self) {
         let crds = chart().join("../../crds");
         self.kubectl(&["apply", "--filename", crds.to_str().unwrap()], "").unwrap();
+        self.established();
+    }
+
+    fn established(&self) {
         self.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"], "").unwrap();
     }
 

@@ -6,9 +6,10 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use zitadel_stand_in::EventKind;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, shared};
 use crate::helm::{chart, merged};
 use crate::installation::{Installation, altered_chart, condition, target};
+use crate::render::examples;
 
 const RELEASE: &str = "zitadel-actions";
 const NAMESPACE: &str = "identity";
@@ -208,4 +209,44 @@ fn agree(site: &Installation<'_>) {
         assert!(!fields.is_empty() && fields.iter().all(|fields| fields.get("f:spec").is_none()), "{fields:?}");
     }
     site.kubectl(&["delete", "target", "applied", "--timeout=60s"], "").unwrap();
+}
+
+/// The sets of values that the chart carries, by the real helm: everything at once, and nothing cluster-scoped.
+#[test]
+fn every_example_is_installed_and_goes_without_a_trace() {
+    let cluster = shared();
+    for namespace in ["team-a", "team-b"] {
+        cluster.apply(&[json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})]);
+    }
+    for (number, (name, values)) in examples().into_iter().enumerate() {
+        // The definitions are those of all tests.
+        let own = json!({"crds": {"enabled": false}, "fullnameOverride": format!("example-{number}")});
+        let site = Installation::new(cluster, cluster.namespace(json!({})));
+        let values = merged(&values, &own);
+        install(&site, chart().to_str().unwrap(), &values).unwrap_or_else(|said| panic!("{name}: {said}"));
+        let there = of_release(&site);
+        assert!(there.len() >= 5, "{name}: {there:?}");
+        upgrade(&site, &merged(&values, &json!({"resyncIntervalSeconds": 9})));
+        assert!(site.arguments().contains(&"--resync-interval=9".to_owned()));
+        site.helm(&["rollback", RELEASE], &json!({})).unwrap();
+        assert!(!site.arguments().contains(&"--resync-interval=9".to_owned()));
+        site.helm(&["uninstall", RELEASE], &json!({})).unwrap();
+        site.until("nothing is left", || of_release(&site).is_empty().then_some(()));
+        println!("{name}: installed, upgraded, rolled back, uninstalled: {}", there.join(", "));
+    }
+}
+
+/// The objects of the release in this namespace, by helm's own annotation.
+fn of_release(site: &Installation<'_>) -> Vec<String> {
+    let kinds = "deployments,services,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings,\
+                 networkpolicies,poddisruptionbudgets,servicemonitors,podmonitors";
+    let all = site.cluster.get(&["--all-namespaces", kinds, "--selector=app.kubernetes.io/managed-by=Helm"]);
+    let items = all.and_then(|all| all["items"].as_array().cloned()).unwrap_or_default();
+    let ours = |object: &&Value| {
+        object["metadata"]["annotations"]["meta.helm.sh/release-namespace"] == site.namespace.as_str()
+    };
+    let named = |object: &Value| {
+        format!("{} {}", object["kind"].as_str().unwrap(), object["metadata"]["name"].as_str().unwrap())
+    };
+    items.iter().filter(ours).map(named).collect()
 }

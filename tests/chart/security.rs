@@ -1,9 +1,12 @@
-//! The restricted Pod Security Standard: the real API server's admission looks at the pod of every render.
+//! What the real API server says of every render: each object is accepted, strictly, and each pod satisfies the
+//! restricted Pod Security Standard.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
 use crate::cluster::shared;
-use crate::helm::{find, render};
+use crate::helm::{NAMESPACE, find, render};
 use crate::render::examples;
 use crate::values::{Case, cases};
 
@@ -49,6 +52,34 @@ fn every_pod_satisfies_the_restricted_standard() {
         "{} pods satisfy the restricted standard; {refused} with a setting that weakens it are refused",
         sets.len() - refused
     );
+}
+
+/// Each object of each render, monitors included, with unknown fields refused.
+#[test]
+fn every_object_is_accepted() {
+    for namespace in [NAMESPACE, "a", "b", "team-a", "team-b"] {
+        shared().apply(&[json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})]);
+    }
+    let mut sets: Vec<Value> = examples().into_iter().map(|(_, values)| values).collect();
+    sets.extend(cases().iter().map(Case::values));
+    let mut kinds: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for values in &sets {
+        for object in render(values).unwrap().iter() {
+            kinds.entry(object["kind"].as_str().unwrap().to_owned()).or_default().insert(object.to_string());
+        }
+    }
+    let all: Vec<&str> = kinds.values().flatten().map(String::as_str).collect();
+    let apply =
+        ["apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict", "--filename", "-"];
+    let said = shared().kubectl(&apply, &all.join("\n---\n")).unwrap();
+    assert_eq!(said.lines().count(), all.len(), "{said}");
+    let counts: Vec<String> = kinds.iter().map(|(kind, objects)| format!("{} {kind}", objects.len())).collect();
+    println!("accepted by the API server: {}", counts.join(", "));
+    assert!(kinds.contains_key("ServiceMonitor") && kinds.contains_key("PodMonitor"));
+    let wrong = json!({"apiVersion": "monitoring.coreos.com/v1", "kind": "PodMonitor",
+        "metadata": {"name": "a", "namespace": NAMESPACE}, "spec": {"selector": {}, "podMetricsEndpoints": [{"frobnicate": 1}]}});
+    let (said, _) = shared().kubectl(&apply, &wrong.to_string()).unwrap_err();
+    assert!(said.contains("frobnicate"), "{said}");
 }
 
 /// What the standard does not ask for, and this chart has all the same.

@@ -7,6 +7,7 @@ pub mod kstatus;
 pub mod helm;
 pub mod kubernetes_validate;
 mod pinned;
+pub mod prometheus_operator;
 
 use std::process::Command;
 use std::thread;
