@@ -11,6 +11,7 @@ pub mod control_plane;
 pub mod demo;
 pub mod go;
 pub mod host;
+pub mod image;
 pub mod progress;
 pub mod proxy;
 pub mod supervisor;

@@ -1,13 +1,18 @@
 //! Programs that only some tests use, each installed into the [`cache`](crate::cache) when the first test asks for it:
 //! one file for each tool, which says where it comes from, how it is pinned and what it costs.
 
+pub mod actionlint;
+pub mod apt;
 pub mod argocd;
-pub mod kstatus;
-
+pub mod buildah;
+pub mod crates;
 pub mod helm;
+pub mod kstatus;
 pub mod kubernetes_validate;
 mod pinned;
+pub mod pip;
 pub mod prometheus_operator;
+pub mod rust_image;
 
 use std::process::Command;
 use std::thread;
@@ -41,3 +46,4 @@ pub(crate) fn run(workshop: &Workshop, name: &str, command: &Command) -> Result<
     step.done(&format!("installed {name}"));
     Ok(())
 }
+
