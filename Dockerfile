@@ -26,12 +26,14 @@ ARG TARGETARCH
 WORKDIR /source
 COPY . .
 RUN .ci/build-static "${TARGETARCH}" /out/zitadel-actions-operator
-# All that the last image holds, laid out as there. The user is that of distroless images.
+# All that the last image holds, laid out as there. The user is that of distroless images. No right depends on the umask of
+# whoever builds.
 RUN install -D --mode=0444 --target-directory=/out/etc/ssl/certs /etc/ssl/certs/ca-certificates.crt \
     && install -D --mode=0444 --target-directory=/out/licenses LICENSE \
     && echo 'nonroot:x:65532:65532:nonroot:/:/sbin/nologin' > /out/etc/passwd \
     && echo 'nonroot:x:65532:' > /out/etc/group \
-    && chmod 0444 /out/etc/passwd /out/etc/group
+    && chmod 0444 /out/etc/passwd /out/etc/group \
+    && find /out -type d -exec chmod 0755 {} +
 
 FROM scratch
 ARG VERSION=0.1.0
