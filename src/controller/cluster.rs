@@ -4,6 +4,8 @@
 //! Status is applied server-side, by one field manager, and conditionally too: a replica with an old view must not undo
 //! what another one recorded. Never `spec`.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -40,6 +42,12 @@ pub enum WriteError {
     Other(#[source] Box<kube::Error>),
 }
 
+impl WriteError {
+    fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Other(error) if matches!(&**error, kube::Error::Api(status) if status.code == 403))
+    }
+}
+
 impl From<kube::Error> for WriteError {
     fn from(error: kube::Error) -> Self {
         match &error {
@@ -54,13 +62,15 @@ impl From<kube::Error> for WriteError {
 #[derive(Clone)]
 pub struct Cluster {
     client: Client,
+    /// Whether the definition of Targets has ever been read.
+    defined: Arc<AtomicBool>,
 }
 
 impl Cluster {
     /// Writes through this client.
     #[must_use]
-    pub const fn new(client: Client) -> Self {
-        Self { client }
+    pub fn new(client: Client) -> Self {
+        Self { client, defined: Arc::default() }
     }
 
     fn api(&self, object: &Target) -> Api<Target> {
@@ -131,17 +141,26 @@ impl Cluster {
         in_time(api.patch_status(&object.name_any(), &PatchParams::apply(FIELD_MANAGER).force(), &patch)).await
     }
 
-    /// Whether the definition of Targets is being deleted; "no" where that may not be read (a namespaced installation).
-    pub async fn definition_going(&self) -> bool {
+    /// Whether the definition of Targets is being deleted; "no" where it was never allowed to be read (a namespaced
+    /// installation). An uninstallation takes the right away first and the definition next, while the operator may still
+    /// run: so where it was allowed before, a refusal is no answer.
+    ///
+    /// # Errors
+    /// No answer: nobody knows whether a deletion of a Target is meant for its target in ZITADEL.
+    pub async fn definition_going(&self) -> Result<bool, WriteError> {
         let api: Api<CustomResourceDefinition> = Api::all(self.client.clone());
         let name = <Target as kube::CustomResourceExt>::crd_name();
         match in_time(api.get(name)).await {
-            Ok(definition) => definition.metadata.deletion_timestamp.is_some(),
-            Err(WriteError::Gone) => true,
-            Err(error) => {
-                tracing::debug!(%error, "the definition of Targets cannot be read; it is taken to stay");
-                false
+            Ok(definition) => {
+                self.defined.store(true, Ordering::Relaxed);
+                Ok(definition.metadata.deletion_timestamp.is_some())
             }
+            Err(WriteError::Gone) => Ok(true),
+            Err(error) if error.is_forbidden() && !self.defined.load(Ordering::Relaxed) => {
+                tracing::debug!(%error, "the definition of Targets may not be read; it is taken to stay");
+                Ok(false)
+            }
+            Err(error) => Err(error),
         }
     }
 

@@ -172,7 +172,7 @@ impl<'a> Pass<'a> {
     async fn run(mut self) -> Result<Action, PassError> {
         self.rival = self.find_rival();
         if self.object.metadata.deletion_timestamp.is_some() {
-            self.definition_going = self.cluster().definition_going().await;
+            self.definition_going = self.cluster().definition_going().await?;
         }
         for _ in 0..MOST_STEPS {
             let step = self.ask();

@@ -250,3 +250,25 @@ fn of_release(site: &Installation<'_>) -> Vec<String> {
     };
     items.iter().filter(ours).map(named).collect()
 }
+
+/// The worst order of things: helm takes the roles away and deletes the definitions while the operator still runs. It may
+/// not ask any more whether the definition goes, and must not take the deletion of a Target for a user's.
+#[test]
+fn definitions_that_go_with_the_release_take_nothing_from_zitadel() {
+    let cluster = Cluster::start();
+    let mut site = Installation::new(&cluster, NAMESPACE.to_owned());
+    let values = merged(&site.values(), &json!({"crds": {"keep": false}}));
+    install(&site, chart().to_str().unwrap(), &values).unwrap();
+    site.secret("iam-admin-pat", json!({"pat": site.zitadel.token()}));
+    site.start_ready();
+    site.kubectl(&["apply", "--filename", "-"], &target("hook", json!({})).to_string()).unwrap();
+    site.target_ready("hook");
+    site.helm(&["uninstall", RELEASE], &json!({})).unwrap();
+    site.until("the Target is being deleted, or is gone", || {
+        let target = site.get("target", "hook");
+        target.is_none_or(|target| target["metadata"].get("deletionTimestamp").is_some()).then_some(())
+    });
+    site.resyncs(5);
+    assert_eq!(history(&site), [1, 0, 0], "{}\n{}", site.log(), site.zitadel.dump());
+    site.stop_hard();
+}
