@@ -18,6 +18,7 @@ use url::Url;
 mod zitadel;
 
 use crate::api::crd;
+use crate::controller::api_server;
 use crate::controller::connection::Connector;
 use crate::controller::context::Context;
 use crate::controller::link::Link;
@@ -231,7 +232,7 @@ async fn operate(run: &Run, settings: Option<Settings>) -> anyhow::Result<()> {
         "starting"
     );
     let default = settings.map(|settings| run.default_link(settings, &metrics));
-    let kube = kube::Client::try_default().await.context("cannot set up the Kubernetes client")?;
+    let kube = api_server::client().await.context("cannot set up the Kubernetes client")?;
     let links = Links::new(default, run.common(&kube, &metrics));
     let context = Arc::new(Context::new(kube, links, metrics, Duration::from_secs(run.resync_interval)));
 

@@ -28,7 +28,7 @@ use super::link::{Key, Link};
 use super::links::{Change, Entry};
 use super::offer::Offer;
 use super::wake::{self, Shard, wake_each};
-use super::{news, observer};
+use super::{api_server, news, observer};
 use crate::api::condition::Health;
 use crate::api::connection::{ClusterConnection, Connection, ConnectionKind, ConnectionReport};
 use crate::api::{CONNECTION_FINALIZER, FIELD_MANAGER, GROUP, VERSION};
@@ -105,7 +105,7 @@ where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
     for<'a> Offer: From<&'a K>,
 {
-    let stream = watcher(api, watcher::Config::default()).default_backoff().filter_map(move |event| {
+    let stream = watcher(api, api_server::watch()).default_backoff().filter_map(move |event| {
         let news = match event {
             Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => match &object.0 {
                 Ok(object) => Some(News::There(Box::new(Offer::from(object)))),

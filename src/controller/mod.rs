@@ -3,6 +3,7 @@
 //! The only room that sees both sides. It decides nothing about a target: what to do is asked of `plan`, and every
 //! branch here is about how to do it. May import every other room.
 
+pub mod api_server;
 mod asking;
 pub mod backoff;
 mod chronicle;
@@ -90,7 +91,7 @@ async fn one(
 ) {
     let first = Arc::new(AtomicBool::new(true));
     let (unfilled, shared) = (Arc::clone(&first), Arc::clone(&context));
-    let stream = watcher(api, watcher::Config::default())
+    let stream = watcher(api, api_server::watch())
         .default_backoff()
         .reflect(writer)
         .inspect(move |event| match event {

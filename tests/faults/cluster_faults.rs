@@ -159,6 +159,35 @@ async fn api_server_silent() -> Result<(), Failed> {
     suite.finish().await
 }
 
+/// A list or a watch gets no answer, or a watch falls silent after one: it is given up, and what was missed is seen.
+async fn reads_silent() -> Result<(), Failed> {
+    let mut suite = Suite::new("F6 a read of the API server falls silent");
+    let acts = [
+        ("the list has no answer", KubeCall::List, Act::HoldRequest),
+        ("the watch has no answer", KubeCall::Watch, Act::HoldRequest),
+        ("the watch tells nothing", KubeCall::Watch, Act::Stall),
+    ];
+    for (label, call, act) in acts {
+        suite.alternate(label, move |generation| {
+            let act = act.clone();
+            async move {
+                let arena = Path::Update.prepare(generation, Watching::Awake).await;
+                if call == KubeCall::List {
+                    arena.kube.rule(Rule::next(KubeCall::Watch, Act::Expire));
+                }
+                let held = arena.kube.rule(Rule::next(call, act));
+                arena.kube.cut_connections();
+                held.reached().await;
+                Path::Update.act(&arena).await;
+                arena.until("the path is done", || Path::Update.done(&arena)).await;
+                judge(&arena, 1).await;
+                arena.close().await;
+            }
+        });
+    }
+    suite.finish().await
+}
+
 /// Watches end in every way; nothing is written for objects that did not change, and later edits are seen.
 async fn watches() -> Result<(), Failed> {
     let mut suite = Suite::new("F8");
@@ -343,6 +372,7 @@ async fn stale_cache_is_no_hot_loop() -> Result<(), Failed> {
 pub fn trials() -> Vec<Trial> {
     vec![
         trial("faults_api_server_silent", api_server_silent),
+        trial("faults_reads_silent", reads_silent),
         trial("faults_stale_cache", stale_cache),
         trial("faults_watches", watches),
         trial("faults_slow_writes", slow_writes),
