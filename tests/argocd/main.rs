@@ -8,17 +8,21 @@
 #![allow(clippy::needless_pass_by_value, reason = "json!() values are built for the call")]
 
 mod actions;
+mod argo;
 #[path = "../it/cluster.rs"]
 #[allow(dead_code, reason = "shared with the integration tests")]
 mod cluster;
 #[path = "../it/command.rs"]
 mod command;
+mod contribution;
+mod git;
 mod judges;
 #[path = "../it/oracle.rs"]
 #[allow(dead_code, reason = "its own tests run with the integration tests")]
 mod oracle;
 mod snippets;
 mod states;
+mod sync;
 mod trouble;
 mod witness;
 #[path = "../it/world.rs"]

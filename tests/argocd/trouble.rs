@@ -12,7 +12,7 @@ use crate::witness::{Verdict, Witness};
 use crate::world::{Setup, World, webhook};
 
 /// How long ZITADEL is away in one test; the operator's first retries come within seconds, its last a minute apart.
-const WINDOW: Duration = Duration::from_secs(60);
+const WINDOW: Duration = Duration::from_mins(1);
 /// How soon a failure that only a person can mend must show.
 const SOON: Duration = Duration::from_secs(5);
 

@@ -9,13 +9,14 @@ use kube::api::{ApiResource, DynamicObject};
 use kube::core::GroupVersionKind;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, ResourceExt as _};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
+use crate::contribution;
 use crate::judges;
 use crate::world::World;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What was said of one version of an object.
 #[derive(Debug, Clone)]
@@ -40,12 +41,9 @@ pub struct Witness {
 impl Witness {
     pub fn of(world: &World, kind: &str) -> Self {
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("zitadel-actions.dev", "v1alpha1", kind));
-        Self::watching(Api::namespaced_with(world.client.clone(), &world.namespace, &resource))
-    }
-
-    fn watching(api: Api<DynamicObject>) -> Self {
+        let api = Api::namespaced_with(world.client.clone(), &world.namespace, &resource);
         let (seen, wrong) = (Arc::<Mutex<Vec<Verdict>>>::default(), Arc::<Mutex<Vec<String>>>::default());
-        let watching = tokio::spawn(watch(api, Arc::clone(&seen), Arc::clone(&wrong)));
+        let watching = tokio::spawn(watch(api, kind.to_owned(), Arc::clone(&seen), Arc::clone(&wrong)));
         Self { seen, wrong, watching }
     }
 
@@ -89,11 +87,15 @@ impl Drop for Witness {
     }
 }
 
-async fn watch(api: Api<DynamicObject>, seen: Arc<Mutex<Vec<Verdict>>>, wrong: Arc<Mutex<Vec<String>>>) {
+async fn watch(api: Api<DynamicObject>, kind: String, seen: Arc<Mutex<Vec<Verdict>>>, wrong: Arc<Mutex<Vec<String>>>) {
     let mut stream = Box::pin(watcher(api, watcher::Config::default()).default_backoff().applied_objects());
     while let Some(event) = stream.next().await {
         let Ok(object) = event else { continue };
-        let verdict = verdict(&serde_json::to_value(&object).unwrap(), &object.name_any());
+        let mut value = serde_json::to_value(&object).unwrap();
+        // Objects of a list come without these.
+        (value["apiVersion"], value["kind"]) = (json!("zitadel-actions.dev/v1alpha1"), json!(kind));
+        let verdict = verdict(&value, &object.name_any());
+        contribution::offer(&value, &verdict);
         if let Some(what) = disagreement(&verdict) {
             wrong.lock().unwrap().push(what);
         }
@@ -138,6 +140,7 @@ fn table(title: &str, seen: &[Verdict]) -> String {
             rows.push((&verdict.name, row));
         }
     }
-    let rows: String = rows.iter().map(|(name, row)| format!("  {name:<12} {row}\n")).collect();
+    let rows: Vec<_> = rows.iter().map(|(name, row)| format!("  {name:<12} {row}\n")).collect();
+    let rows = rows.concat();
     format!("{title}: {} versions\n  {:<12} {:<24} {:<12} kstatus\n{rows}", seen.len(), "object", "reason", "Argo CD")
 }

@@ -1,8 +1,9 @@
 //! The real Argo CD: its application controller and repo server, with a Redis made of memory beside them, in one program
-//! from the pinned Go module `devkit/argocd`. About 6 to 8 minutes on two cores, once; 105 MB. Its CRDs come from the
-//! same module, which Go checks against its sum. No API server, no user interface: nobody logs in.
+//! from the pinned Go module `devkit/argocd`. About 6 to 8 minutes on two cores, once; 105 MB. Its CRDs and its script for
+//! git come from the same module, which Go checks against its sum. No API server, no user interface: nobody logs in.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -14,13 +15,15 @@ use crate::go::Module;
 const PACKAGE: &str = "github.com/argoproj/argo-cd/v3";
 /// The CRDs that the controller reads; it lists nothing of ApplicationSets.
 const CRDS: [&str; 2] = ["application-crd.yaml", "appproject-crd.yaml"];
+/// The repo server calls it for every commit, also where no signature is asked for.
+const VERIFY: &str = "git-verify-wrapper.sh";
 const WITHOUT_GO: &str = "Go 1.26 or newer is needed to build Argo CD once";
 
 /// Argo CD, built.
 #[derive(Clone, Debug)]
 pub struct ArgoCd {
     program: PathBuf,
-    crds: PathBuf,
+    files: PathBuf,
 }
 
 /// What the one program can be.
@@ -54,9 +57,9 @@ impl ArgoCd {
             without_go: WITHOUT_GO,
         };
         let (programs, _) = module.ensure()?;
-        let entry = Entry { title: "Argo CD's CRDs", name: "argocd-crds", key: &version };
-        let (crds, _) = cache::ensure(entry, |workshop| copy_crds(&dir, workshop))?;
-        Ok(Self { program: programs.join("argocd"), crds })
+        let entry = Entry { title: "Argo CD's files", name: "argocd-files", key: &version };
+        let (files, _) = cache::ensure(entry, |workshop| copy_files(&dir, workshop))?;
+        Ok(Self { program: programs.join("argocd"), files })
     }
 
     /// One part, to which its arguments are added.
@@ -74,8 +77,14 @@ impl ArgoCd {
 
     /// A folder with the CRDs of Application and AppProject.
     #[must_use]
-    pub fn crds(&self) -> &Path {
-        &self.crds
+    pub fn crds(&self) -> PathBuf {
+        self.files.join("crds")
+    }
+
+    /// A folder with the script that the repo server wants to find on `PATH`, beside git and helm.
+    #[must_use]
+    pub fn scripts(&self) -> PathBuf {
+        self.files.join("bin")
     }
 }
 
@@ -85,7 +94,7 @@ fn version(dir: &Path) -> Result<String> {
     version.map(str::to_owned).context("go.mod does not require Argo CD")
 }
 
-fn copy_crds(dir: &Path, workshop: &Workshop) -> Result<()> {
+fn copy_files(dir: &Path, workshop: &Workshop) -> Result<()> {
     let mut list = Command::new("go");
     list.args(["list", "-m", "-f", "{{.Dir}}", PACKAGE]).current_dir(dir).env("GOWORK", "off");
     let output = list.output().context(WITHOUT_GO)?;
@@ -93,10 +102,16 @@ fn copy_crds(dir: &Path, workshop: &Workshop) -> Result<()> {
         bail!("go does not find Argo CD: {}", String::from_utf8_lossy(&output.stderr));
     }
     let module = PathBuf::from(String::from_utf8(output.stdout)?.trim());
+    // Read and written: a copy would keep the module cache's missing right to delete it.
+    let copy = |from: PathBuf, to: PathBuf| {
+        let text = fs::read(&from).with_context(|| format!("reading {}", from.display()))?;
+        fs::create_dir_all(to.parent().context("the file has a folder")?)?;
+        fs::write(&to, text).with_context(|| format!("writing {}", to.display()))
+    };
     for name in CRDS {
-        // Read and written: a copy would keep the module cache's missing right to delete it.
-        let text = fs::read(module.join("manifests/crds").join(name)).with_context(|| format!("reading {name}"))?;
-        fs::write(workshop.result().join(name), text)?;
+        copy(module.join("manifests/crds").join(name), workshop.result().join("crds").join(name))?;
     }
-    Ok(())
+    let script = workshop.result().join("bin").join(VERIFY);
+    copy(module.join("hack").join(VERIFY), script.clone())?;
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).context("making the script executable")
 }
