@@ -3,7 +3,8 @@
 //! [`control_plane`] is a real etcd and kube-apiserver without any container engine, [`supervisor`] makes sure that
 //! no program outlives the process that wanted it, [`proxy`] stands between a program under test and its servers,
 //! [`demo`] is `cargo demo`. [`cache`] keeps what is made once, [`go`] makes programs for it from pinned Go modules,
-//! and [`tools`] are the further programs that tests use. [`host`] and [`progress`] are the small things these share: ports, random bytes, waiting,
+//! and [`tools`] are the further programs that tests use. [`image`] builds the operator's image as a release does, and
+//! [`node`] runs it in pods. [`host`] and [`progress`] are the small things these share: ports, random bytes, waiting,
 //! and telling a person what is going on.
 
 pub mod cache;
@@ -12,6 +13,7 @@ pub mod demo;
 pub mod go;
 pub mod host;
 pub mod image;
+pub mod node;
 pub mod progress;
 pub mod proxy;
 pub mod supervisor;

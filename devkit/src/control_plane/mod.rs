@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 
 pub use self::binaries::{Binaries, Source};
+pub(crate) use self::binaries::{kubernetes_version, linker_flags, module_dir};
 use crate::host::{free_port, random_hex, wait_for, write_private};
 use crate::supervisor::{Ending, Supervisor};
 
@@ -41,6 +42,8 @@ const PORT_ATTEMPTS: usize = 5;
 pub struct Options {
     /// Whether kube-controller-manager runs.
     pub controller_manager: ControllerManager,
+    /// Whether pods run.
+    pub pods: Pods,
     /// Flags for kube-apiserver after our own, e.g. a short `--min-request-timeout=1`.
     pub apiserver_args: Vec<String>,
 }
@@ -53,6 +56,16 @@ pub enum ControllerManager {
     IfPresent,
     /// It does not run: namespaces never finish deleting.
     Off,
+}
+
+/// Whether pods run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pods {
+    /// There is no node. Pods may be created all the same and need no ServiceAccount.
+    #[default]
+    Never,
+    /// On a node with this address, which becomes that of the API server too: see [`crate::node`].
+    OnNode(Ipv4Addr),
 }
 
 /// A running control plane; dropping it ends it.
@@ -113,7 +126,7 @@ impl ControlPlane {
     /// Where kube-apiserver answers.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("https://127.0.0.1:{}", self.port)
+        format!("https://{}:{}", self.address(), self.port)
     }
 
     /// The supervisor that runs the control plane. Further programs started with it (an operator under test) end
@@ -181,17 +194,19 @@ impl ControlPlane {
     fn apiserver_command(&self) -> Command {
         let mut apiserver = self.command(&self.binaries.kube_apiserver);
         apiserver
-            .args(["--bind-address=127.0.0.1", "--cert-dir=certificates", "--token-auth-file=tokens.csv"])
+            .args([format!("--bind-address={}", self.address()), format!("--advertise-address={}", self.address())])
+            .args(["--cert-dir=certificates", "--token-auth-file=tokens.csv"])
             .arg(format!("--secure-port={}", self.port))
             .arg(format!("--etcd-servers={ETCD_CLIENTS}"))
-            // Without these two it looks for the address of a network interface, which a sandbox may not have.
-            .args(["--advertise-address=127.0.0.1", "--endpoint-reconciler-type=none"])
             .args(["--authorization-mode=RBAC", "--anonymous-auth=false", "--service-cluster-ip-range=10.0.0.0/24"])
-            // Tests may create Pods that never run; they need not wait for a ServiceAccount.
-            .arg("--disable-admission-plugins=ServiceAccount")
             .arg("--service-account-issuer=https://kubernetes.default.svc.cluster.local")
             .arg(format!("--service-account-key-file={KEY}"))
             .arg(format!("--service-account-signing-key-file={KEY}"))
+            .args(match self.options.pods {
+                // Nobody looks for the API server at its cluster address, and Pods need not wait for a ServiceAccount.
+                Pods::Never => ["--endpoint-reconciler-type=none", "--disable-admission-plugins=ServiceAccount"],
+                Pods::OnNode(_) => ["--endpoint-reconciler-type=lease", "--kubelet-preferred-address-types=InternalIP"],
+            })
             .args(&self.options.apiserver_args);
         apiserver
     }
@@ -211,6 +226,13 @@ impl ControlPlane {
         self.supervisor.start(CONTROLLER_MANAGER, &manager, ENDING)
     }
 
+    fn address(&self) -> Ipv4Addr {
+        match self.options.pods {
+            Pods::Never => Ipv4Addr::LOCALHOST,
+            Pods::OnNode(address) => address,
+        }
+    }
+
     fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.current_dir(self.dir());
@@ -218,7 +240,7 @@ impl ControlPlane {
     }
 
     fn wait_until_listening(&self) -> Result<Listening> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
+        let address = SocketAddr::from((self.address(), self.port));
         wait_for("kube-apiserver to listen", READY_TIMEOUT, || {
             if self.supervisor.exit_code(APISERVER).is_some()
                 && self.supervisor.log_tail(APISERVER, 50).contains("address already in use")

@@ -29,6 +29,11 @@ const PACKAGES: Packages<'_> = Packages {
 };
 /// Whatever is named is taken; nothing is pulled from a registry here.
 const POLICY: &str = r#"{"default": [{"type": "insecureAcceptAnything"}]}"#;
+/// `$0` is a folder for what buildah would write below `/var`.
+const PRIVATE_VAR: &str = r#"
+mkdir -p "$0/upper" "$0/work"
+mount -t overlay -o "lowerdir=/var,upperdir=$0/upper,workdir=$0/work" overlay /var
+exec "$@""#;
 const POLL: Duration = Duration::from_millis(100);
 const FAILURE_LINES: usize = 40;
 
@@ -46,6 +51,9 @@ impl Store {
         let supervisor = Supervisor::new_in(parent)?;
         fs::write(supervisor.dir().join("policy.json"), POLICY)?;
         fs::write(supervisor.dir().join("registries.conf"), "")?;
+        // Otherwise it makes a folder for networks in /etc.
+        let networks = format!("[network]\nnetwork_config_dir = \"{}/networks\"\n", supervisor.dir().display());
+        fs::write(supervisor.dir().join("containers.conf"), networks)?;
         fs::create_dir(supervisor.dir().join("tmp"))?;
         Ok(Self { packages, supervisor })
     }
@@ -67,10 +75,12 @@ impl Store {
         let dir = self.dir().display();
         let mut command = self.packages.installed(&["--pid", "--fork", "--kill-child", "--mount-proc"]);
         command
+            .args(["sh", "-euc", PRIVATE_VAR, &format!("{dir}/var")])
             .args(["buildah", "--storage-driver=overlay"])
             .args([format!("--root={dir}/images"), format!("--runroot={dir}/run")])
             .arg(format!("--registries-conf={dir}/registries.conf"))
             .arg(subcommand)
+            .env("CONTAINERS_CONF", self.dir().join("containers.conf"))
             .env("TMPDIR", self.dir().join("tmp"))
             .env("BUILDAH_ISOLATION", "chroot");
         if matches!(subcommand, "build" | "from" | "pull" | "push" | "commit") {

@@ -1,0 +1,3 @@
+module zitadel-actions.dev/devkit/pause
+
+go 1.26.0
