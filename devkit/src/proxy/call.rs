@@ -35,14 +35,17 @@ impl Message {
     fn split(&self) -> (&str, &str) {
         self.path.split_once('?').unwrap_or((&self.path, ""))
     }
+
+    /// Whether the answer is a stream without an end: a watch of Kubernetes, of whatever kind.
+    pub(super) fn watches(&self) -> bool {
+        self.split().1.split('&').any(|pair| matches!(pair, "watch=true" | "watch=1"))
+    }
 }
 
 /// A way to tell requests apart.
 pub trait Call: Copy + Debug + Eq + Hash + Send + Sync + 'static {
     /// What this request is.
     fn of(message: &Message) -> Self;
-    /// Whether its answer is a stream without an end.
-    fn streams(self) -> bool;
 }
 
 /// What the operator asks of Kubernetes.
@@ -92,24 +95,20 @@ impl KubeCall {
 
 impl Call for KubeCall {
     fn of(message: &Message) -> Self {
-        let (path, query) = message.split();
+        let (path, _) = message.split();
         if path.starts_with("/apis/events.k8s.io/") {
             return Self::Event;
         }
         let Some((_, rest)) = path.split_once("/targets") else { return Self::Other };
         let name = rest.trim_start_matches('/');
         match message.method {
-            Method::GET if query.split('&').any(|pair| matches!(pair, "watch=true" | "watch=1")) => Self::Watch,
+            Method::GET if message.watches() => Self::Watch,
             Method::GET if name.is_empty() => Self::List,
             Method::GET => Self::Get,
             Method::PATCH if name.ends_with("/status") => Self::Status,
             Method::PATCH => Self::patch(&message.json()["metadata"]),
             _ => Self::Other,
         }
-    }
-
-    fn streams(self) -> bool {
-        self == Self::Watch
     }
 }
 
@@ -132,10 +131,6 @@ impl Call for Op {
             Method::GET => Self::Get,
             _ => Self::Any,
         }
-    }
-
-    fn streams(self) -> bool {
-        false
     }
 }
 

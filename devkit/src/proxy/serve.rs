@@ -72,7 +72,7 @@ pub(super) async fn serve<C: Call>(core: Arc<Core<C>>, incoming: Request<Incomin
     let rule = core.book.take(call);
     let task = tokio::spawn(async move {
         thawed(&core).await;
-        let answer = handle(&core, message, call, rule).await;
+        let answer = handle(&core, message, rule).await;
         let fate = answer.as_ref().map_or(Fate::Cut, |answer| Fate::Answered(answer.status));
         core.book.note(index, fate);
         answer
@@ -93,20 +93,15 @@ async fn thawed<C>(core: &Core<C>) {
     let _ = core.frozen.subscribe().wait_for(|frozen| !frozen).await;
 }
 
-async fn handle<C: Call>(
-    core: &Arc<Core<C>>,
-    message: Message,
-    call: C,
-    rule: Option<Arc<Armed<C>>>,
-) -> Result<Answer, Closed> {
-    let Some(rule) = rule else { return forward(core, message, call, Pace::AsItComes).await };
+async fn handle<C: Call>(core: &Arc<Core<C>>, message: Message, rule: Option<Arc<Armed<C>>>) -> Result<Answer, Closed> {
+    let Some(rule) = rule else { return forward(core, message, Pace::AsItComes).await };
     match rule.act().clone() {
         Act::HoldRequest => {
             rule.announce();
-            if rule.opened().await { forward(core, message, call, Pace::AsItComes).await } else { Err(Closed) }
+            if rule.opened().await { forward(core, message, Pace::AsItComes).await } else { Err(Closed) }
         }
         Act::HoldAnswer => {
-            let answer = forward(core, message, call, Pace::AsItComes).await;
+            let answer = forward(core, message, Pace::AsItComes).await;
             rule.announce();
             if rule.opened().await { answer } else { Err(Closed) }
         }
@@ -115,44 +110,44 @@ async fn handle<C: Call>(
             made_up(&canned)
         }
         Act::AnswerAfter(canned) => {
-            forward(core, message, call, Pace::AsItComes).await?;
+            forward(core, message, Pace::AsItComes).await?;
             rule.announce();
             made_up(&canned)
         }
         Act::Repeat => {
-            forward(core, message.clone(), call, Pace::AsItComes).await?;
+            forward(core, message.clone(), Pace::AsItComes).await?;
             rule.announce();
-            forward(core, message, call, Pace::AsItComes).await
+            forward(core, message, Pace::AsItComes).await
         }
         Act::Delay(pause) => {
             rule.announce();
             sleep(pause).await;
-            forward(core, message, call, Pace::AsItComes).await
+            forward(core, message, Pace::AsItComes).await
         }
         Act::Cut => {
             rule.announce();
             Err(Closed)
         }
         Act::CutAfter => {
-            forward(core, message, call, Pace::AsItComes).await?;
+            forward(core, message, Pace::AsItComes).await?;
             rule.announce();
             Err(Closed)
         }
         Act::Stall => {
             rule.announce();
-            forward(core, message, call, Pace::Stalled(rule)).await
+            forward(core, message, Pace::Stalled(rule)).await
         }
         Act::Trail(behind) => {
             rule.announce();
-            forward(core, message, call, Pace::Trailing(behind)).await
+            forward(core, message, Pace::Trailing(behind)).await
         }
         Act::Double => {
             rule.announce();
-            forward(core, message, call, Pace::Lines(Lines::double())).await
+            forward(core, message, Pace::Lines(Lines::double())).await
         }
         Act::Swap => {
             rule.announce();
-            forward(core, message, call, Pace::Lines(Lines::swap())).await
+            forward(core, message, Pace::Lines(Lines::swap())).await
         }
         Act::Expire => {
             rule.announce();
@@ -181,8 +176,8 @@ enum Pace<C> {
     Lines(Lines),
 }
 
-async fn forward<C: Call>(core: &Arc<Core<C>>, message: Message, call: C, pace: Pace<C>) -> Result<Answer, Closed> {
-    let upstream = &core.upstream;
+async fn forward<C: Call>(core: &Arc<Core<C>>, message: Message, pace: Pace<C>) -> Result<Answer, Closed> {
+    let (upstream, streams) = (&core.upstream, message.watches());
     let mut request = upstream.client.request(message.method, format!("{}{}", upstream.origin, message.path));
     let replaced = |name: &HeaderName| upstream.headers.iter().any(|(own, _)| own == name);
     for (name, value) in message.headers.iter().filter(|(name, _)| !HOP.contains(name) && !replaced(name)) {
@@ -194,7 +189,7 @@ async fn forward<C: Call>(core: &Arc<Core<C>>, message: Message, call: C, pace: 
     let mut response = request.body(message.body).send().await.map_err(|_| Closed)?;
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let (send, chunks) = mpsc::unbounded_channel();
-    if call.streams() {
+    if streams {
         tokio::spawn(pump(Arc::clone(core), response, send, pace));
     } else {
         // Read to the end first: whoever holds this answer holds all of it.
