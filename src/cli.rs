@@ -15,6 +15,9 @@ use clap::{Args, Parser, Subcommand};
 use tokio::net::TcpListener;
 use url::Url;
 
+mod check;
+mod completions;
+mod export;
 mod zitadel;
 
 use crate::api::crd;
@@ -30,6 +33,9 @@ use crate::ops::telemetry::{self, LogFormat};
 use crate::ops::{Metrics, shutdown};
 use crate::zitadel::Client;
 use crate::zitadel::transport::Settings;
+use check::Check;
+use completions::Completions;
+use export::Export;
 use zitadel::ZitadelArgs;
 
 /// Kubernetes operator for ZITADEL Actions: a Target in the cluster becomes a target in ZITADEL.
@@ -46,6 +52,22 @@ enum Command {
     Run(Box<Run>),
     /// Print the CustomResourceDefinitions
     Crds(Crds),
+    /// Check manifests without a cluster
+    ///
+    /// Says what the API server and the operator would have against Targets, Connections and ClusterConnections: file,
+    /// line, field, and what to write instead. Other kinds are skipped. Needs no cluster and no ZITADEL. Exit code 0
+    /// without findings, 1 with findings, 2 when the arguments are wrong or a file cannot be read.
+    Check(Check),
+    /// Print the targets that a ZITADEL instance has, as manifests that take them over
+    ///
+    /// One Target per target, with externalId: applied to a cluster, each is adopted and nothing changes in ZITADEL. The
+    /// output has no secrets, and two exports of the same targets are equal. What cannot be a Target is left out and
+    /// named on standard error. Reads only; say which instance as for `run`.
+    Export(Box<Export>),
+    /// Print a script that completes commands and flags in a shell
+    ///
+    /// For example: source <(zitadel-actions-operator completions bash)
+    Completions(Completions),
 }
 
 #[derive(Debug, Args)]
@@ -107,6 +129,12 @@ pub fn main() -> ExitCode {
     };
     match cli.command {
         Command::Crds(crds) => report(print_crds(&crds)),
+        Command::Check(check) => check.run(),
+        Command::Export(export) => match export.settings() {
+            Ok(settings) => report(export.run(settings)),
+            Err(why) => usage(&why),
+        },
+        Command::Completions(completions) => report(completions.print()),
         Command::Run(run) => match run.settings() {
             Ok(settings) => report(start(&run, settings)),
             Err(why) => usage(&why),
@@ -282,7 +310,7 @@ mod tests {
         let all = ["x", "run", "--zitadel-url=https://a", "--zitadel-token-file=/t", "--watch-namespaces", given];
         let parsed = Cli::try_parse_from(all).ok().map(|cli| match cli.command {
             Command::Run(run) => run.namespaces(),
-            Command::Crds(_) => panic!("another command"),
+            _ => panic!("another command"),
         });
         assert_eq!(parsed, watched.map(|names| names.into_iter().map(str::to_owned).collect()));
     }

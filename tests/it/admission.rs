@@ -10,6 +10,10 @@ use zitadel_actions_operator::api::target::Target;
 use zitadel_stand_in::Generation;
 
 use crate::cluster::{client, namespace};
+use crate::forms::{
+    accepted, accepted_connections, connection, documents, metadata, named, refused, refused_connections,
+    refused_references, with, written,
+};
 use crate::world::{Setup, World, webhook};
 
 /// Submits objects as raw JSON, dry-run: everything but the storage.
@@ -30,84 +34,6 @@ impl Server {
         let created = self.0.create(&PostParams { dry_run: true, ..PostParams::default() }, &object).await;
         created.map(|object| object.data["spec"].clone()).map_err(|error| error.to_string())
     }
-}
-
-fn with(changes: Value) -> Value {
-    let mut spec = webhook();
-    for (key, value) in changes.as_object().unwrap() {
-        if value.is_null() {
-            spec.as_object_mut().unwrap().remove(key);
-        } else {
-            spec[key] = value.clone();
-        }
-    }
-    spec
-}
-
-/// Every accepted form, with what it tests.
-fn accepted() -> Vec<(&'static str, Value)> {
-    vec![
-        ("webhook", webhook()),
-        ("webhook without the flag", with(json!({"restWebhook": {}}))),
-        ("call", with(json!({"restWebhook": null, "restCall": {"interruptOnError": false}}))),
-        ("async", with(json!({"restWebhook": null, "restAsync": {}}))),
-        ("name of 1", with(json!({"name": "a"}))),
-        ("name of 200 code points", with(json!({"name": "ü".repeat(200)}))),
-        ("name with spaces and slashes", with(json!({"name": "My Hook / 1"}))),
-        ("endpoint of 1000", with(json!({"endpoint": format!("https://h/{}", "x".repeat(990))}))),
-        ("http endpoint", with(json!({"endpoint": "http://hooks.example.com"}))),
-        ("endpoint with port, query, user", with(json!({"endpoint": "https://u:p@h.example.com:8443/x?y=z"}))),
-        ("upper-case scheme", with(json!({"endpoint": "HTTPS://hooks.example.com"}))),
-        ("fraction", with(json!({"timeout": "0.5s"}))),
-        ("nanoseconds", with(json!({"timeout": "0.000000001s"}))),
-        ("longest timeout", with(json!({"timeout": "999999999.999999999s"}))),
-        ("plain payload", with(json!({"payloadType": "JSON"}))),
-        ("encrypted payload", with(json!({"payloadType": "JWE"}))),
-        ("retain", with(json!({"deletionPolicy": "Retain"}))),
-        ("delete", with(json!({"deletionPolicy": "Delete"}))),
-        ("suspended", with(json!({"suspend": true}))),
-    ]
-}
-
-/// Every refused form, with a piece of the message that says what to write instead.
-fn refused() -> Vec<(&'static str, Value, &'static str)> {
-    let timeout = "timeout must be a positive number of seconds with the suffix s";
-    let endpoint = "endpoint must be an absolute http or https URL, such as";
-    let kind = "set exactly one of restWebhook, restCall and restAsync";
-    vec![
-        ("no kind", with(json!({"restWebhook": null})), kind),
-        ("two kinds", with(json!({"restAsync": {}})), kind),
-        ("three kinds", with(json!({"restAsync": {}, "restCall": {}})), kind),
-        ("empty name", with(json!({"name": ""})), "name must not be empty: write 1 to 200 characters"),
-        ("name of 201", with(json!({"name": "a".repeat(201)})), "may not be more than 200"),
-        ("name with a line break", with(json!({"name": "a\nb"})), "name must have no control characters"),
-        ("no endpoint", with(json!({"endpoint": null})), "spec.endpoint: Required value"),
-        ("empty endpoint", with(json!({"endpoint": ""})), endpoint),
-        (
-            "endpoint of 1001",
-            with(json!({"endpoint": format!("https://h/{}", "x".repeat(991))})),
-            "may not be more than 1000",
-        ),
-        ("relative endpoint", with(json!({"endpoint": "/hook"})), endpoint),
-        ("endpoint without scheme", with(json!({"endpoint": "hooks.example.com/zitadel"})), endpoint),
-        ("ftp endpoint", with(json!({"endpoint": "ftp://hooks.example.com/x"})), endpoint),
-        ("endpoint without host", with(json!({"endpoint": "https://"})), endpoint),
-        ("endpoint with a space in the host", with(json!({"endpoint": "https://a b/"})), endpoint),
-        ("no timeout", with(json!({"timeout": null})), "spec.timeout: Required value"),
-        ("zero timeout", with(json!({"timeout": "0s"})), timeout),
-        ("zero timeout with a point", with(json!({"timeout": "0.0s"})), timeout),
-        ("negative timeout", with(json!({"timeout": "-1s"})), timeout),
-        ("minutes", with(json!({"timeout": "1m"})), timeout),
-        ("milliseconds", with(json!({"timeout": "500ms"})), timeout),
-        ("no suffix", with(json!({"timeout": "10"})), timeout),
-        ("a number", with(json!({"timeout": 10})), "spec.timeout"),
-        ("ten decimals", with(json!({"timeout": "1.0000000001s"})), timeout),
-        ("ten digits", with(json!({"timeout": "1000000000s"})), timeout),
-        ("empty timeout", with(json!({"timeout": ""})), timeout),
-        ("wrong payload", with(json!({"payloadType": "jwt"})), "Unsupported value"),
-        ("wrong policy", with(json!({"deletionPolicy": "Orphan"})), "Unsupported value"),
-        ("flag as text", with(json!({"restWebhook": {"interruptOnError": "yes"}})), "interruptOnError"),
-    ]
 }
 
 #[tokio::test]
@@ -222,63 +148,9 @@ async fn five_wrong_manifests_make_five_messages_and_nothing_else() {
     world.finish().await;
 }
 
-fn connection(changes: Value) -> Value {
-    let mut spec = json!({
-        "url": "https://auth.example.com",
-        "credentials": {"personalAccessToken": {"secretRef": {"name": "iam-admin-pat", "key": "pat"}}},
-    });
-    for (key, value) in changes.as_object().unwrap() {
-        spec[key] = value.clone();
-    }
-    spec
-}
-
 /// Both kinds have the same rules, and a ClusterConnection one field more.
 #[tokio::test]
 async fn connections_are_checked_alike() {
-    let secret = json!({"secretRef": {"name": "a", "key": "b"}});
-    let key = json!({"name": "a", "key": "b"});
-    let pem = "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n";
-    let url = "url must be scheme, host and port only";
-    let one = "set exactly one of personalAccessToken, privateKeyJwt and clientCredentials";
-    let accepted = [
-        json!({}),
-        json!({"url": "http://zitadel.zitadel.svc:8080", "host": "auth.example.com"}),
-        json!({"url": "https://auth.example.com:8443/"}),
-        json!({"api": "Auto"}),
-        json!({"api": "resources/v3alpha"}),
-        json!({"requestsPerSecond": 1000}),
-        json!({"caBundle": pem}),
-        json!({"caSecretRef": key}),
-        json!({"credentials": {"privateKeyJwt": secret}}),
-        json!({"credentials": {"clientCredentials": {"clientIdSecretRef": key, "clientSecretSecretRef": key}}}),
-    ];
-    let refused = [
-        (json!({"url": "https://auth.example.com/path"}), url),
-        (json!({"url": "https://user:word@auth.example.com"}), url),
-        (json!({"url": "https://auth.example.com?x=1"}), url),
-        (json!({"url": "https://auth.example.com#x"}), url),
-        (json!({"url": "auth.example.com"}), url),
-        (json!({"url": "ftp://auth.example.com"}), url),
-        (json!({"host": "https://auth.example.com"}), "host must be a host name"),
-        (json!({"host": "a\r\nx: y"}), "host must be a host name"),
-        (json!({"api": "v1"}), "Unsupported value"),
-        (json!({"requestsPerSecond": 0}), "greater than or equal to 1"),
-        (json!({"requestsPerSecond": 1001}), "less than or equal to 1000"),
-        (json!({"caBundle": "x"}), "certificates in PEM form"),
-        (json!({"caBundle": pem, "caSecretRef": key}), "at most one of caBundle and caSecretRef"),
-        (json!({"credentials": {}}), one),
-        (json!({"credentials": {"personalAccessToken": secret, "privateKeyJwt": secret}}), one),
-        (
-            json!({"credentials": {"privateKeyJwt": {"secretRef": {"name": "other/a", "key": "b"}}}}),
-            "without a namespace",
-        ),
-        (
-            json!({"credentials": {"privateKeyJwt": {"secretRef": {"name": "a", "key": "../b"}}}}),
-            "a key of the Secret's data",
-        ),
-        (json!({"credentials": {"privateKeyJwt": {"secretRef": {"name": "a"}}}}), "key: Required value"),
-    ];
     let client = client().await;
     let namespace = namespace(&client).await;
     let own = ApiResource::erase::<Connection>(&());
@@ -293,11 +165,11 @@ async fn connections_are_checked_alike() {
             let created = api.create(&PostParams { dry_run: true, ..PostParams::default() }, &object).await;
             created.map(|object| object.data["spec"].clone()).map_err(|error| error.to_string())
         };
-        for changes in &accepted {
+        for changes in accepted_connections() {
             let spec = connection(changes.clone());
             assert_eq!(submit(spec.clone()).await, Ok(spec), "{kind} {changes}");
         }
-        for (changes, message) in &refused {
+        for (changes, message) in refused_connections() {
             let said = submit(connection(changes.clone())).await.expect_err(&format!("{kind} {changes}"));
             assert!(said.contains(message), "{kind} {changes}: {said}");
         }
@@ -314,12 +186,24 @@ async fn a_connection_ref_names_kind_and_name() {
         let spec = with(json!({"connectionRef": {"kind": kind, "name": "a"}}));
         assert_eq!(server.submit(spec.clone(), "a").await, Ok(spec));
     }
-    for (reference, message) in [
-        (json!({"name": "a"}), "kind: Required value"),
-        (json!({"kind": "Secret", "name": "a"}), "Unsupported value"),
-        (json!({"kind": "Connection", "name": ""}), "at least 1"),
-    ] {
+    for (reference, message) in refused_references() {
         let said = server.submit(with(json!({"connectionRef": reference})), "a").await.unwrap_err();
         assert!(said.contains(message), "{said}");
     }
+}
+
+/// As written, by `kubectl`: readers of YAML, of numbers and of URLs differ in these.
+#[tokio::test]
+async fn documents_are_taken_as_the_table_says() {
+    let world = World::with(Setup::new(Generation::V2).without_operator()).await;
+    let specs = documents().into_iter().map(|(text, taken)| (written(text), taken));
+    let mut wrong = Vec::new();
+    for (manifest, taken) in specs.chain(metadata().into_iter().map(|(text, taken)| (named(text), taken))) {
+        let said = world.kubectl(&["create", "--dry-run=server", "-f", "-"], &manifest).await;
+        if said.ok != taken {
+            wrong.push(format!("{manifest}{}", said.err));
+        }
+    }
+    assert!(wrong.is_empty(), "{} forms are not taken as the table says:\n{}", wrong.len(), wrong.join("\n"));
+    world.finish().await;
 }
