@@ -122,7 +122,9 @@ impl Check {
             match judge.judge(&object.value)? {
                 Verdict::Skipped => report.skipped += 1,
                 Verdict::Judged(flaws) => {
-                    report.findings.extend(flaws.iter().map(|flaw| object.finding(flaw)));
+                    let mut found: Vec<_> = flaws.iter().map(|flaw| object.finding(flaw)).collect();
+                    found.sort_by_key(|finding| finding.line);
+                    report.findings.extend(found);
                     objects.push(object);
                 }
             }

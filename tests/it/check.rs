@@ -102,6 +102,14 @@ fn a_finding_names_file_line_and_field_and_what_to_write() {
     );
 }
 
+#[test]
+fn an_object_without_fields_says_so() {
+    let manifest = forms::written("restAsync: {x: 1}\n  timeout: 10s\n  endpoint: https://h");
+    let found = report(&["-"], &manifest);
+    let told = found["findings"][0]["message"].as_str().unwrap();
+    assert!(told.contains("this object has no fields: write {}"), "{found}");
+}
+
 /// `kubectl` takes the last of two and says nothing; the API server, given the same text, refuses it as this does.
 #[test]
 fn a_field_that_is_written_twice_is_a_finding() {

@@ -214,6 +214,8 @@ fn explain(error: &ValidationError<'_>, root: &Value) -> Vec<Flaw> {
             let words: Vec<_> = options.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
             one(format!("write one of {}", words.join(", ")))
         }
+        // How the validator says it of an object that has no fields at all: it names the object, not the field.
+        ValidationErrorKind::FalseSchema => one("unknown field; this object has no fields: write {}".to_owned()),
         ValidationErrorKind::Type { kind } => one(typed(kind, error.instance())),
         ValidationErrorKind::MaxLength { limit } => one(format!("write at most {limit} characters")),
         ValidationErrorKind::MinLength { limit } => one(format!("write at least {limit} character(s)")),
