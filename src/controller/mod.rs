@@ -78,7 +78,7 @@ async fn watch_default(context: Arc<Context>, shards: Arc<Vec<wake::Shard>>, sto
     let Some(link) = context.links().default_link().cloned() else { return };
     let tended = wake::tend(Arc::clone(&context), Arc::clone(&link), Arc::clone(&shards), stop.clone());
     let observed = observer::run(context, link, shards, stop);
-    future::join(tended, observed).await;
+    future::join(Box::pin(tended), Box::pin(observed)).await;
 }
 
 async fn one(
