@@ -72,8 +72,10 @@ impl Argo {
         let client = Client::try_from(config).unwrap();
         let history = Arc::<Mutex<Vec<Moment>>>::default();
         let apps = api(&client, "argoproj.io/v1alpha1", "Application", "argocd");
+        // Beside Argo CD's own files: however this process ends, they go.
+        let repository = Repository::new(plane.dir().join("repository"));
         let watching = tokio::spawn(watch(apps, Arc::clone(&history)));
-        Self { plane, client, repository: Repository::new(), history, watching }
+        Self { plane, client, repository, history, watching }
     }
 
     /// Starts a program in this cluster.

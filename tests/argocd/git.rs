@@ -1,40 +1,40 @@
 //! A Git repository on disk, as Argo CD reads it by a file:// URL.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use tempfile::TempDir;
-
-/// A repository with one branch; gone with its owner.
+/// A repository with one branch.
 pub struct Repository {
-    dir: TempDir,
+    dir: PathBuf,
 }
 
 impl Repository {
-    pub fn new() -> Self {
-        let repository = Self { dir: tempfile::tempdir().unwrap() };
+    /// In a new folder, which somebody else removes.
+    pub fn new(dir: PathBuf) -> Self {
+        fs::create_dir(&dir).unwrap();
+        let repository = Self { dir };
         repository.git(&["init", "--quiet", "--initial-branch=main"]);
         repository
     }
 
     pub fn url(&self) -> String {
-        format!("file://{}", self.dir.path().display())
+        format!("file://{}", self.dir.display())
     }
 
     /// Writes a file; it is not yet committed.
     pub fn write(&self, path: &str, text: &str) {
-        let path = self.dir.path().join(path);
+        let path = self.dir.join(path);
         fs::create_dir_all(path.parent().expect("a path has a parent")).unwrap();
         fs::write(path, text).unwrap();
     }
 
     pub fn read(&self, path: &str) -> String {
-        fs::read_to_string(self.dir.path().join(path)).unwrap()
+        fs::read_to_string(self.dir.join(path)).unwrap()
     }
 
     pub fn remove(&self, path: &str) {
-        fs::remove_file(self.dir.path().join(path)).unwrap();
+        fs::remove_file(self.dir.join(path)).unwrap();
     }
 
     /// Copies a folder of the project to the same place in the repository.
@@ -60,7 +60,7 @@ impl Repository {
 
     fn git(&self, arguments: &[&str]) -> String {
         let mut git = Command::new("git");
-        git.current_dir(self.dir.path()).args(arguments);
+        git.current_dir(&self.dir).args(arguments);
         // Whatever this machine or a surrounding git says is nothing to this repository.
         git.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_SYSTEM", "/dev/null");
         for name in ["GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE"] {

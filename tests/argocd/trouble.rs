@@ -118,6 +118,11 @@ async fn connections_are_judged_as_targets_are() {
     assert!(world.kubectl(&["apply", "-f", "-"], &secret.to_string()).await.ok);
     witness.until("tenant", "Healthy").await;
     assert!(world.kubectl(&["wait", "--for=condition=Ready", "connection/tenant", "--timeout=10s"], "").await.ok);
+    // The script is installed for the other kind as well, whose status is the same.
+    let told = world.kubectl(&["get", "connection", "tenant", "-o", "json"], "").await.out;
+    let mut object: serde_json::Value = serde_json::from_str(&told).unwrap();
+    object["kind"] = json!("ClusterConnection");
+    assert_eq!(crate::judges::health(&object).status, "Healthy");
     witness.finish("a Connection");
     world.finish().await;
 }

@@ -58,6 +58,12 @@ fn contract(target: &Target) -> Vec<String> {
         ready.is_none_or(|c| (c.status == "True" && !abnormal) || c.status == "False"),
         "Ready contradicts the others",
     );
+    // The rules of fluxcd/pkg (runtime/conditions/check) are all here but two: that Ready is not True while
+    // observedGeneration is behind. No status can keep those in the moment after an edit; readers compare the numbers.
+    let idle = ready.is_some_and(|c| c.status == "False" && c.reason != Reason::Suspended.as_str());
+    check(abnormal || !idle, "Ready=False without Reconciling or Stalled, and not suspended");
+    let told = |c: &Condition| ready.is_some_and(|ready| (&ready.reason, &ready.message) == (&c.reason, &c.message));
+    check([reconciling, stalled].into_iter().flatten().all(told), "Ready tells another reason than the one beside it");
     for condition in &status.conditions {
         check(condition.observed_generation == Some(observed), "a condition speaks of another generation");
         check(Reason::parse(&condition.reason).is_some(), "a reason that is not documented");
@@ -136,6 +142,8 @@ mod tests {
         let t = "2026-11-24T10:00:00Z";
         let later = "2026-11-24T10:00:01Z";
         let good = json!({"observedGeneration": 2, "conditions": [condition("Ready", "False", 2, t), condition("Stalled", "True", 2, t)]});
+        let mut other = condition("Stalled", "True", 2, t);
+        other["reason"] = json!("InvalidSpec");
         let bad = [
             json!({"observedGeneration": 3, "conditions": [condition("Ready", "False", 3, t)]}),
             json!({"observedGeneration": 2, "conditions": []}),
@@ -143,6 +151,8 @@ mod tests {
             json!({"observedGeneration": 2, "conditions": [condition("Ready", "True", 2, t)]}),
             json!({"observedGeneration": 2, "conditions": [condition("Ready", "True", 2, t), condition("Stalled", "True", 2, t)]}),
             json!({"observedGeneration": 2, "conditions": [condition("Ready", "False", 2, t), condition("Reconciling", "False", 2, t)]}),
+            json!({"observedGeneration": 2, "conditions": [condition("Ready", "False", 2, t)]}),
+            json!({"observedGeneration": 2, "conditions": [condition("Ready", "False", 2, t), other]}),
         ];
         let mut oracle = Oracle::default();
         oracle.see(&target(good.clone()));
