@@ -310,17 +310,16 @@ impl World {
 
     /// The end of a test: no violation of the status contract, no leaked or doubled target.
     pub async fn finish(self) {
-        let (seen, violations) = {
-            let oracle = self.oracle.lock().unwrap();
-            (oracle.seen, oracle.violations.clone())
-        };
+        if self.count(EventKind::Added) > 0 {
+            self.until("the oracle has seen an object", || async { self.oracle.lock().unwrap().seen > 0 }).await;
+        }
+        let violations = self.oracle.lock().unwrap().violations.clone();
         assert!(
             violations.is_empty(),
             "the status contract was broken:\n{}\n{}",
             violations.join("\n"),
             self.explain().await
         );
-        assert!(seen > 0 || self.count(EventKind::Added) == 0, "the oracle saw nothing");
         let operators = self.operators.lock().unwrap().clone();
         for operator in operators {
             let log = log(&operator);

@@ -46,4 +46,3 @@ pub(crate) fn run(workshop: &Workshop, name: &str, command: &Command) -> Result<
     step.done(&format!("installed {name}"));
     Ok(())
 }
-
