@@ -162,6 +162,9 @@ async fn delete_in(state: State, generation: Generation) {
         (_, _, State::EndpointDenied) if generation == Generation::V2 => {
             drop(arena.reason("hook", "EndpointDenied").await);
         }
+        // v3alpha resolves no names. Not sooner: a deletion in the moment of the first claim meets kubernetes#77988, which
+        // has a line of its own.
+        (_, _, State::EndpointDenied) => drop(arena.ready("hook").await),
         _ => arena.until("a call is made", || async { !arena.zitadel.calls().is_empty() }).await,
     }
     arena.delete("hook").await;
