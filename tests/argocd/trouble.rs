@@ -3,8 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-use jiff::SignedDuration;
-use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use zitadel_stand_in::{Effect, Generation, Op, TargetEdit, Times};
 
@@ -83,12 +81,7 @@ async fn at_the_progress_deadline_waiting_becomes_degraded() {
     let told = |said: &Verdict| said.reason == "ZitadelUnavailable";
     assert_eq!(witness.until_said("hook", "told of the trouble", told).await.argo, "Progressing");
     world.kill(&operator).await;
-    let mut conditions = world.get("hook").await.status.unwrap().conditions;
-    for condition in &mut conditions {
-        condition.last_transition_time.0 -= SignedDuration::from_mins(11);
-    }
-    let patch = Patch::Merge(json!({"status": {"conditions": conditions}}));
-    world.targets().patch_status("hook", &PatchParams::default(), &patch).await.unwrap();
+    world.age("hook").await;
     world.start_operator(&[]).await;
     let verdict = witness.until("hook", "Degraded").await;
     assert_eq!((verdict.reason.as_str(), verdict.kstatus.as_str()), ("ProgressDeadlineExceeded", "Failed"));

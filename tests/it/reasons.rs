@@ -1,7 +1,5 @@
 //! Every row of the reason table that target calls can meet: what is shown, what is told, and that it mends itself.
 
-use jiff::SignedDuration;
-use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use zitadel_stand_in::{Effect, EventKind, Generation, Op, Options, Role, StandIn, TargetEdit, Times};
 
@@ -317,12 +315,7 @@ async fn ten_minutes_without_success_are_stalled_and_recover() {
     world.create("hook", webhook()).await;
     world.reason("hook", "ZitadelUnavailable").await;
     world.kill(&operator).await;
-    let mut conditions = world.get("hook").await.status.unwrap().conditions;
-    for condition in &mut conditions {
-        condition.last_transition_time.0 -= SignedDuration::from_mins(11);
-    }
-    let patch = Patch::Merge(json!({"status": {"conditions": conditions}}));
-    world.targets().patch_status("hook", &PatchParams::default(), &patch).await.unwrap();
+    world.age("hook").await;
     world.start_operator(&[]).await;
     let target = world.reason("hook", "ProgressDeadlineExceeded").await;
     let (_, _, message) = condition(&target, "Stalled").unwrap();

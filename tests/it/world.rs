@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use devkit::supervisor::{Ending, Signal};
 use futures::StreamExt;
+use jiff::SignedDuration;
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::runtime::{WatchStreamExt, watcher};
@@ -301,6 +302,16 @@ impl World {
         let moved = after.metadata.resource_version != object.metadata.resource_version;
         assert!(!moved, "an object in sync was written\n{}", self.explain().await);
         assert_eq!(self.zitadel.events().len(), events, "a target in sync was written\n{}", self.zitadel.dump());
+    }
+
+    /// Sets the clock of a status back by more than the ten minutes that an operator waits for success. None may run.
+    pub async fn age(&self, name: &str) {
+        let mut conditions = self.get(name).await.status.unwrap().conditions;
+        for condition in &mut conditions {
+            condition.last_transition_time.0 -= SignedDuration::from_mins(11);
+        }
+        let patch = Patch::Merge(json!({"status": {"conditions": conditions}}));
+        self.targets().patch_status(name, &PatchParams::default(), &patch).await.unwrap();
     }
 
     /// Takes back what the oracle holds against the test itself.
