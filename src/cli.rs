@@ -274,6 +274,7 @@ async fn operate(run: &Run, settings: Option<Settings>) -> anyhow::Result<()> {
     let ready = {
         let (context, health) = (Arc::clone(&context), Arc::clone(&health));
         tokio::spawn(async move {
+            context.definition_looked_for().await;
             context.caches_filled(watches).await;
             health.synced();
             tracing::info!("ready: the cache of Targets is filled");

@@ -140,12 +140,15 @@ impl Context {
         self.filled.add_permits(1);
     }
 
-    /// Waits until this many watches have delivered their first list. Meanwhile it finds out whether the definition of
-    /// Targets may be read, for the time when that is refused.
-    pub async fn caches_filled(&self, watches: u32) {
+    /// Finds out whether the definition of Targets may be read, for the time when that is refused.
+    pub async fn definition_looked_for(&self) {
         if let Err(error) = self.cluster.definition_going().await {
             tracing::warn!(%error, "the definition of Targets cannot be read yet");
         }
+    }
+
+    /// Waits until this many watches have delivered their first list.
+    pub async fn caches_filled(&self, watches: u32) {
         // The semaphore is never closed.
         let _ = self.filled.acquire_many(watches).await;
     }
