@@ -13,17 +13,21 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
 mod check;
 mod completions;
+mod election;
 mod export;
+mod scope;
 mod zitadel;
 
 use crate::api::crd;
 use crate::controller::api_server;
 use crate::controller::connection::Connector;
 use crate::controller::context::Context;
+use crate::controller::duty::Duty;
 use crate::controller::link::Link;
 use crate::controller::links::Links;
 use crate::controller::offer::{ClusterConnections, Common, PlainHttp};
@@ -35,7 +39,9 @@ use crate::zitadel::Client;
 use crate::zitadel::transport::Settings;
 use check::Check;
 use completions::Completions;
+use election::ElectionArgs;
 use export::Export;
+use scope::ScopeArgs;
 use zitadel::ZitadelArgs;
 
 /// Kubernetes operator for ZITADEL Actions: a Target in the cluster becomes a target in ZITADEL.
@@ -98,9 +104,11 @@ struct Run {
     #[arg(long, env = "CLUSTER_CONNECTIONS", value_name = "BOOL")]
     cluster_connections: Option<bool>,
 
-    /// Namespaces to watch, separated by commas; all by default
-    #[arg(long, env = "WATCH_NAMESPACES", value_name = "NAMES", value_delimiter = ',', value_parser = namespace)]
-    watch_namespaces: Vec<String>,
+    #[command(flatten)]
+    scope: ScopeArgs,
+
+    #[command(flatten)]
+    election: ElectionArgs,
 
     /// Address for /livez, /readyz and /metrics
     #[arg(long, env = "HTTP_ADDR", value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
@@ -186,17 +194,11 @@ fn namespace(text: &str) -> Result<String, String> {
 }
 
 impl Run {
-    /// The namespaces to watch, each once: two watches of one would run two passes over the same object at a time.
-    fn namespaces(&self) -> Vec<String> {
-        let named: std::collections::BTreeSet<_> =
-            self.watch_namespaces.iter().filter(|name| !name.is_empty()).collect();
-        named.into_iter().cloned().collect()
-    }
-
     /// Of the default connection, if there is one.
     fn settings(&self) -> Result<Option<Settings>, String> {
         tracing_subscriber::EnvFilter::try_new(&self.log_level)
             .map_err(|error| format!("error: --log-level is no filter: {error} (see --help)"))?;
+        self.election.check()?;
         self.zitadel.settings()
     }
 
@@ -210,14 +212,19 @@ impl Run {
         Link::default(Arc::new(connector), self.zitadel.files())
     }
 
+    /// The operator's own namespace.
+    fn home(&self, kube: &kube::Client) -> String {
+        self.operator_namespace.clone().unwrap_or_else(|| kube.default_namespace().to_owned())
+    }
+
     /// What all connections have in common.
     fn common(&self, kube: &kube::Client, metrics: &Arc<Metrics>) -> Common {
         Common {
             kube: kube.clone(),
-            home: self.operator_namespace.clone().unwrap_or_else(|| kube.default_namespace().to_owned()),
+            home: self.home(kube),
             timeout: self.zitadel.timeout(),
             grace: Duration::from_secs(self.ghost_grace),
-            cluster: if self.cluster_connections.unwrap_or(self.namespaces().is_empty()) {
+            cluster: if self.cluster_connections.unwrap_or(self.scope.namespaces().is_empty()) {
                 ClusterConnections::Served
             } else {
                 ClusterConnections::Ignored
@@ -262,38 +269,36 @@ async fn operate(run: &Run, settings: Option<Settings>) -> anyhow::Result<()> {
     let default = settings.map(|settings| run.default_link(settings, &metrics));
     let kube = api_server::client().await.context("cannot set up the Kubernetes client")?;
     let links = Links::new(default, run.common(&kube, &metrics));
-    let context = Arc::new(Context::new(kube, links, metrics, Duration::from_secs(run.resync_interval)));
+    let (election, leadership) = run.election.election(&kube, &run.home(&kube), &metrics)?;
+    let duty = Duty { leadership, labels: run.scope.labels() };
+    let context = Arc::new(Context::new(kube, links, metrics, Duration::from_secs(run.resync_interval), duty));
 
     // The probes answer until the last create is committed: a stopping pod is not a dead one.
-    let finished = tokio_util::sync::CancellationToken::new();
+    let finished = CancellationToken::new();
     let end = finished.clone();
     let server = tokio::spawn(serve(listener, Arc::clone(&health), async move { end.cancelled().await }));
     let ticking = tokio::spawn(Arc::clone(&health).beat(finished.clone()));
-    let namespaces = run.namespaces();
+    let namespaces = run.scope.namespaces();
     let watches = u32::try_from(namespaces.len().max(1))?;
-    let ready = {
-        let (context, health) = (Arc::clone(&context), Arc::clone(&health));
-        tokio::spawn(async move {
-            context.definition_looked_for().await;
-            context.caches_filled(watches).await;
-            health.synced();
-            tracing::info!("ready: the cache of Targets is filled");
-        })
-    };
-    let work = controller::run(context, &namespaces, stop);
-    tokio::select! {
-        () = work => {}
+    let ready = tokio::spawn(tell_ready(Arc::clone(&context), health, watches));
+    let work = controller::run(context, &namespaces, stop.clone());
+    let outcome = tokio::select! {
+        outcome = election::led(election, work, stop) => outcome,
         // Without its probes the process is of no use; ending it makes that visible.
-        ended = server => {
-            finished.cancel();
-            return Err(anyhow::anyhow!("the HTTP server ended: {ended:?}"));
-        }
-    }
+        ended = server => Err(anyhow::anyhow!("the HTTP server ended: {ended:?}")),
+    };
     ready.abort();
     finished.cancel();
     ticking.await?;
     tracing::info!("stopped");
-    Ok(())
+    outcome
+}
+
+async fn tell_ready(context: Arc<Context>, health: Arc<Health>, watches: u32) {
+    context.definition_looked_for().await;
+    context.caches_filled(watches).await;
+    health.synced();
+    tracing::info!("ready: the cache of Targets is filled");
 }
 
 #[cfg(test)]
@@ -310,7 +315,7 @@ mod tests {
     fn namespaces(#[case] given: &str, #[case] watched: Option<Vec<&str>>) {
         let all = ["x", "run", "--zitadel-url=https://a", "--zitadel-token-file=/t", "--watch-namespaces", given];
         let parsed = Cli::try_parse_from(all).ok().map(|cli| match cli.command {
-            Command::Run(run) => run.namespaces(),
+            Command::Run(run) => run.scope.namespaces(),
             _ => panic!("another command"),
         });
         assert_eq!(parsed, watched.map(|names| names.into_iter().map(str::to_owned).collect()));

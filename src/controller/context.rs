@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::backoff::Backoff;
 use super::cluster::{self, Cluster, WriteError};
+use super::duty::Duty;
 use super::holders::{Holders, Place};
 use super::link::Key;
 use super::links::Links;
@@ -36,6 +37,7 @@ pub struct Context {
     metrics: Arc<Metrics>,
     backoff: Backoff,
     resync: Duration,
+    duty: Duty,
     stores: OnceLock<Vec<Store<Guarded>>>,
     watched: OnceLock<Vec<Api<Guarded>>>,
     filled: Semaphore,
@@ -71,7 +73,7 @@ pub(super) enum Rest {
 impl Context {
     /// A context for one process.
     #[must_use]
-    pub fn new(client: Client, links: Links, metrics: Arc<Metrics>, resync: Duration) -> Self {
+    pub fn new(client: Client, links: Links, metrics: Arc<Metrics>, resync: Duration, duty: Duty) -> Self {
         let reporter = Reporter { controller: FIELD_MANAGER.into(), instance: std::env::var("POD_NAME").ok() };
         Self {
             recorder: Recorder::new(client.clone(), reporter.clone()),
@@ -83,6 +85,7 @@ impl Context {
             metrics,
             backoff: Backoff::default(),
             resync,
+            duty,
             stores: OnceLock::new(),
             watched: OnceLock::new(),
             filled: Semaphore::new(0),
@@ -124,6 +127,10 @@ impl Context {
 
     pub(super) const fn resync(&self) -> Duration {
         self.resync
+    }
+
+    pub(super) const fn duty(&self) -> &Duty {
+        &self.duty
     }
 
     pub(super) fn set_watches(&self, stores: Vec<Store<Guarded>>, watched: Vec<Api<Guarded>>) {

@@ -12,6 +12,7 @@ pub mod connection;
 mod connections;
 pub mod context;
 mod create;
+pub mod duty;
 mod holders;
 pub mod link;
 pub mod links;
@@ -50,6 +51,8 @@ pub const PASS_DEADLINE: Duration = Duration::from_mins(1);
 
 /// Runs the controller in these namespaces (all, if none is given) until `stop`, and returns when passes and creates
 /// in flight are finished.
+///
+/// A process that stands by fills its cache of Targets and does nothing else.
 pub async fn run(context: Arc<Context>, namespaces: &[String], stop: CancellationToken) {
     let apis: Vec<Api<Guarded>> = if namespaces.is_empty() {
         vec![Api::all(context.client())]
@@ -67,10 +70,20 @@ pub async fn run(context: Arc<Context>, namespaces: &[String], stop: Cancellatio
     }
     context.set_watches(wakers.iter().map(|shard| shard.store.clone()).collect(), watched);
     let shards = Arc::new(wakers);
+    let leading = lead(Arc::clone(&context), namespaces, shards, stop);
+    future::join(future::join_all(controllers), Box::pin(leading)).await;
+    context.finish_creates().await;
+}
+
+/// What only a leader does, from the moment when it leads: it looks at every Target, and tends all connections.
+async fn lead(context: Arc<Context>, namespaces: &[String], shards: Arc<Vec<wake::Shard>>, stop: CancellationToken) {
+    if stop.run_until_cancelled(context.duty().leadership.begins()).await.is_none() {
+        return;
+    }
+    wake::wake_each(&shards, &context, |_| true);
     let default = watch_default(Arc::clone(&context), Arc::clone(&shards), stop.clone());
     let connections = connections::run(Arc::clone(&context), namespaces, shards, stop);
-    future::join3(future::join_all(controllers), Box::pin(default), Box::pin(connections)).await;
-    context.finish_creates().await;
+    future::join(Box::pin(default), Box::pin(connections)).await;
 }
 
 /// What runs for the default connection, if there is one, until `stop`.
@@ -96,7 +109,7 @@ async fn one(
         .reflect(writer)
         .inspect(move |event| match event {
             Ok(watcher::Event::InitDone) if unfilled.swap(false, Ordering::Relaxed) => shared.filled(),
-            Ok(watcher::Event::Delete(DeserializeGuard(Ok(gone)))) => {
+            Ok(watcher::Event::Delete(object @ DeserializeGuard(Ok(gone)))) if shared.duty().calls_for(object) => {
                 tokio::spawn(vanished::report(Arc::clone(&shared), gone.clone()));
             }
             _ => {}
@@ -107,7 +120,7 @@ async fn one(
                 tracing::warn!(%error, "the watch of Targets failed; trying again");
             }
         })
-        .predicate_filter(trigger, PredicateConfig::default());
+        .predicate_filter(trigger(&context), PredicateConfig::default());
     let stopping = stop.clone();
     let running = Controller::for_stream(stream, reader)
         .with_config(Config::default().concurrency(CONCURRENCY))
@@ -128,18 +141,21 @@ async fn one(
     }
 }
 
-/// What of an object asks for a pass: its spec (deletion moves the generation too), a request in an annotation, and a
-/// finalizer that somebody took away. Our own writes of claim and status do not.
-#[expect(clippy::unnecessary_wraps, reason = "the signature of kube's predicates")]
-fn trigger(object: &Guarded) -> Option<u64> {
+/// What of an object asks for a pass: its spec (deletion moves the generation too), a request in an annotation, a
+/// finalizer that somebody took away, and labels by which it becomes ours. Our own writes of claim and status do not.
+fn trigger(context: &Arc<Context>) -> impl Fn(&Guarded) -> Option<u64> + Send + Sync + use<> {
     use std::hash::{DefaultHasher, Hash, Hasher};
-    let mut hasher = DefaultHasher::new();
-    let meta = object.meta();
-    meta.generation.hash(&mut hasher);
-    meta.deletion_timestamp.is_some().hash(&mut hasher);
-    meta.annotations.as_ref().and_then(|all| all.get(RECONCILE_ANNOTATION)).hash(&mut hasher);
-    has_finalizer(meta.finalizers.as_deref()).hash(&mut hasher);
-    Some(hasher.finish())
+    let context = Arc::clone(context);
+    move |object| {
+        let mut hasher = DefaultHasher::new();
+        let meta = object.meta();
+        meta.generation.hash(&mut hasher);
+        meta.deletion_timestamp.is_some().hash(&mut hasher);
+        meta.annotations.as_ref().and_then(|all| all.get(RECONCILE_ANNOTATION)).hash(&mut hasher);
+        has_finalizer(meta.finalizers.as_deref()).hash(&mut hasher);
+        context.duty().covers(object).hash(&mut hasher);
+        Some(hasher.finish())
+    }
 }
 
 fn has_finalizer(finalizers: Option<&[String]>) -> bool {

@@ -54,6 +54,10 @@ pub enum PassError {
 /// # Errors
 /// When the pass could not be finished; the object is tried again with back-off.
 pub async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Arc<PassError>> {
+    if !context.duty().calls_for(&object) {
+        // Whoever begins to lead looks at every object; a change of labels asks for a pass.
+        return Ok(Action::await_change());
+    }
     let target = match &object.0 {
         Ok(target) => target,
         Err(invalid) => {

@@ -28,6 +28,9 @@ pub(super) struct Shard {
 impl Shard {
     /// Asks for a pass now, whatever the object was waiting for.
     pub(super) fn wake(&self, object: &Guarded, target: &Target, context: &Context) {
+        if !context.duty().calls_for(object) {
+            return;
+        }
         context.disturb(target);
         // The receiver lives as long as the controller; without it there is nobody to wake.
         let _ = self.wake.unbounded_send(ObjectRef::from_obj(object));

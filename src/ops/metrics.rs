@@ -47,6 +47,11 @@ struct Failure {
     reason: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LeaseName {
+    name: String,
+}
+
 const TARGET: Controller = Controller { controller: "target" };
 /// controller-runtime's buckets for a reconcile, in seconds.
 const PASS_BUCKETS: [f64; 34] = [
@@ -70,6 +75,7 @@ pub struct Metrics {
     call_time: Family<Call, Histogram>,
     failures: Family<Failure, Counter>,
     vanished: Counter,
+    leader: Family<LeaseName, Gauge>,
     /// When each pass in flight began, for the liveness probe.
     running: Mutex<Vec<Instant>>,
 }
@@ -91,6 +97,7 @@ impl Metrics {
             call_time: Family::new_with_constructor(|| Histogram::new(CALL_BUCKETS)),
             failures: Family::default(),
             vanished: Counter::default(),
+            leader: Family::default(),
             running: Mutex::default(),
             registry: Registry::default(),
         };
@@ -122,6 +129,8 @@ impl Metrics {
         zitadel.register("target_failures", "Passes of a Target that ended in this reason", self.failures.clone());
         let left = "Targets that went without their finalizer and left something in ZITADEL";
         zitadel.register("targets_left_behind", left, self.vanished.clone());
+        let leads = "Whether this process leads (1) or stands by (0)";
+        registry.register("leader_election_master_status", leads, self.leader.clone());
         let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("zitadel_actions_operator_build", "Version of the operator", version);
         registry.register_collector(Box::new(Process));
@@ -168,6 +177,11 @@ impl Metrics {
     /// Counts an object that went without being let go and left something in ZITADEL.
     pub fn vanished(&self) {
         self.vanished.inc();
+    }
+
+    /// Notes whether this process holds the Lease of this name, under controller-runtime's name for it.
+    pub fn leads(&self, lease: &str, leads: bool) {
+        self.leader.get_or_create(&LeaseName { name: lease.to_owned() }).set(i64::from(leads));
     }
 
     /// Counts a panic in a pass.

@@ -1,11 +1,14 @@
-//! What the people on call see: probes, metrics, logs, and an orderly end.
+//! What the people on call see: probes, metrics, logs, an orderly end, and who of several replicas leads.
 //!
 //! Knows nothing of plans; the controller reports into it. May import `api` only.
 
+pub mod election;
 pub mod http;
+pub mod lease;
 pub mod metrics;
 pub mod process;
 pub mod shutdown;
 pub mod telemetry;
 
+pub use election::Leadership;
 pub use metrics::Metrics;

@@ -85,10 +85,19 @@ pub fn act(object: &Value, action: &str) -> Value {
     answer["patched"].clone()
 }
 
+fn library() -> &'static Lines {
+    static RUNNING: OnceLock<Lines> = OnceLock::new();
+    RUNNING.get_or_init(|| Lines::start(Command::new(kstatus::ensure().expect("kstatus is built"))))
+}
+
 /// The word of kstatus for an object.
 pub fn kstatus(object: &Value) -> String {
-    static RUNNING: OnceLock<Lines> = OnceLock::new();
-    let program = || Command::new(kstatus::ensure().expect("kstatus is built"));
-    let answer = RUNNING.get_or_init(|| Lines::start(program())).ask(object);
+    let answer = library().ask(object);
     answer["status"].as_str().expect("kstatus has a word").to_owned()
+}
+
+/// Builds and starts both, which takes minutes the first time: before anybody waits for their word.
+pub fn summon() {
+    interpreter();
+    library();
 }

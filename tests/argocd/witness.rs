@@ -40,6 +40,7 @@ pub struct Witness {
 
 impl Witness {
     pub fn of(world: &World, kind: &str) -> Self {
+        judges::summon();
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("zitadel-actions.dev", "v1alpha1", kind));
         let api = Api::namespaced_with(world.client.clone(), &world.namespace, &resource);
         let (seen, wrong) = (Arc::<Mutex<Vec<Verdict>>>::default(), Arc::<Mutex<Vec<String>>>::default());

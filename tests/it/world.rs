@@ -423,7 +423,8 @@ fn tail(text: &str, lines: usize) -> String {
     all[all.len().saturating_sub(lines)..].join("\n")
 }
 
-async fn http_get(port: u16, path: &str) -> Option<(u16, String)> {
+/// Asks an operator.
+pub async fn http_get(port: u16, path: &str) -> Option<(u16, String)> {
     let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build().ok()?;
     let answer = client.get(format!("http://127.0.0.1:{port}{path}")).send().await.ok()?;
     Some((answer.status().as_u16(), answer.text().await.ok()?))

@@ -63,6 +63,8 @@ pub enum KubeCall {
     Status,
     /// An Event is made or counted up.
     Event,
+    /// The Lease of the election is read, watched or written.
+    Lease,
     /// One object is read.
     Get,
     /// A list is read.
@@ -98,6 +100,9 @@ impl Call for KubeCall {
         let (path, _) = message.split();
         if path.starts_with("/apis/events.k8s.io/") {
             return Self::Event;
+        }
+        if path.starts_with("/apis/coordination.k8s.io/") {
+            return Self::Lease;
         }
         let Some((_, rest)) = path.split_once("/targets") else { return Self::Other };
         let name = rest.trim_start_matches('/');

@@ -1,0 +1,34 @@
+//! What this process is to do: only while it leads, and only for the Targets that bear its labels.
+//!
+//! It watches the others all the same: whether a remote target is held already, and whether a connection is still needed,
+//! are questions about all of them. May import `ops`.
+
+use std::collections::BTreeMap;
+
+use kube::Resource;
+use kube::core::{Selector, SelectorExt as _};
+
+use super::Guarded;
+use crate::ops::Leadership;
+
+/// The part of the work that is this process's.
+#[derive(Debug)]
+pub struct Duty {
+    /// Whether it works at all.
+    pub leadership: Leadership,
+    /// The labels of the Targets that it cares for.
+    pub labels: Selector,
+}
+
+impl Duty {
+    /// Whether this process has to act on an object, now.
+    pub(super) fn calls_for(&self, object: &Guarded) -> bool {
+        self.leadership.leads() && self.covers(object)
+    }
+
+    /// Whether this process cares for an object whenever it leads.
+    pub(super) fn covers(&self, object: &Guarded) -> bool {
+        static NONE: BTreeMap<String, String> = BTreeMap::new();
+        self.labels.matches(object.meta().labels.as_ref().unwrap_or(&NONE))
+    }
+}

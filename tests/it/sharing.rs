@@ -1,0 +1,97 @@
+//! Several operators share the work by a label: each cares for its own Targets, and what changes hands stays what it is.
+
+use devkit::supervisor::Signal;
+use kube::ResourceExt;
+use kube::api::{Patch, PatchParams, PostParams};
+use serde_json::json;
+use zitadel_stand_in::{EventKind, Generation};
+
+use crate::cluster::plane;
+use crate::world::{Setup, World, http_get, id, log, object, webhook};
+
+const OURS: &str = "--watch-label-selector=shard in (a)";
+const THEIRS: &str = "--watch-label-selector=shard notin (a)";
+
+struct Shared {
+    world: World,
+    /// The operators of the label, and of everything without it.
+    ours: (String, u16),
+    theirs: (String, u16),
+}
+
+async fn shared() -> Shared {
+    let world = World::with(Setup::new(Generation::V2).without_operator()).await;
+    let (ours, theirs) = (world.spawn_operator(&[OURS]), world.spawn_operator(&[THEIRS]));
+    Shared { world, ours, theirs }
+}
+
+async fn create(world: &World, name: &str, shard: Option<&str>, spec: serde_json::Value) {
+    let mut target = object(name, spec);
+    target.labels_mut().extend(shard.map(|shard| ("shard".to_owned(), shard.to_owned())));
+    world.targets().create(&PostParams::default(), &target).await.expect("the Target is accepted");
+}
+
+/// Changes hands.
+async fn label(world: &World, name: &str, shard: &str) {
+    let patch = Patch::Merge(json!({"metadata": {"labels": {"shard": shard}}}));
+    world.targets().patch(name, &PatchParams::default(), &patch).await.unwrap();
+}
+
+async fn left_behind(port: u16) -> String {
+    let (_, text) = http_get(port, "/metrics").await.expect("an operator answers");
+    text.lines().find(|line| line.starts_with("zitadel_targets_left_behind_total")).unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn each_cares_for_its_own() {
+    let Shared { world, ours, theirs } = shared().await;
+    create(&world, "ours", Some("a"), webhook()).await;
+    create(&world, "theirs", None, webhook()).await;
+    world.ready("ours").await;
+    world.ready("theirs").await;
+    let passed = |operator: &str, name: &str| log(operator).contains(&format!("resource=\"{name}\""));
+    assert!(passed(&ours.0, "ours") && !passed(&ours.0, "theirs"));
+    assert!(passed(&theirs.0, "theirs") && !passed(&theirs.0, "ours"));
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_target_that_changes_hands_stays_what_it_is() {
+    let Shared { world, ours, theirs } = shared().await;
+    create(&world, "hook", Some("a"), webhook()).await;
+    let before = id(&world.ready("hook").await);
+    label(&world, "hook", "b").await;
+    // The first one may not do it any more, and is not asked to end.
+    plane().supervisor().signal(&ours.0, Signal::Freeze).unwrap();
+    world.edit("hook", json!({"timeout": "20s"})).await;
+    assert_eq!(id(&world.ready("hook").await), before);
+    plane().supervisor().signal(&ours.0, Signal::Thaw).unwrap();
+    // And back, and gone.
+    label(&world, "hook", "a").await;
+    world.edit("hook", json!({"timeout": "30s"})).await;
+    assert_eq!(id(&world.ready("hook").await), before);
+    assert_eq!(world.count(EventKind::Added), 1, "{}", world.zitadel.dump());
+    world.delete("hook").await;
+    world.gone("hook").await;
+    assert!(world.zitadel.targets().is_empty(), "{}", world.zitadel.dump());
+    for port in [ours.1, theirs.1] {
+        assert_eq!(left_behind(port).await, "zitadel_targets_left_behind_total 0");
+    }
+    assert_eq!(world.notes("LeftBehind").await, [""; 0]);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn what_another_share_holds_is_not_taken_over() {
+    let Shared { world, .. } = shared().await;
+    create(&world, "theirs", None, webhook()).await;
+    let held = id(&world.ready("theirs").await);
+    let mut wish = webhook();
+    (wish["externalId"], wish["name"]) = (json!(held), json!("theirs"));
+    create(&world, "ours", Some("a"), wish).await;
+    world.reason("ours", "AdoptionConflict").await;
+    world.delete("ours").await;
+    world.gone("ours").await;
+    assert_eq!(world.zitadel.targets().len(), 1, "{}", world.zitadel.dump());
+    world.finish().await;
+}
