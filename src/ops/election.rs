@@ -298,13 +298,18 @@ fn claimed(seen: &Lease, candidate: &Candidate) -> Lease {
     Lease { metadata: seen.metadata.clone(), spec: Some(spec) }
 }
 
-/// One item for every change of the Lease, and for every failure to see one.
+/// One item for every state of the Lease that is seen.
 fn changes(api: Api<Lease>, name: &str) -> impl Stream<Item = ()> + Send + use<> {
     let config = watcher::Config::default().fields(&format!("metadata.name={name}")).timeout(WATCH);
-    let changes = watcher(api, config).default_backoff();
-    changes.filter_map(|event| {
-        std::future::ready(matches!(event, Ok(watcher::Event::Apply(_) | watcher::Event::Delete(_))).then_some(()))
-    })
+    let told = |event| match event {
+        Ok(watcher::Event::Apply(_) | watcher::Event::InitApply(_) | watcher::Event::Delete(_)) => Some(()),
+        Ok(watcher::Event::Init | watcher::Event::InitDone) => None,
+        Err(error) => {
+            tracing::debug!(%error, "the lease cannot be watched");
+            None
+        }
+    };
+    watcher(api, config).default_backoff().filter_map(move |event| std::future::ready(told(event)))
 }
 
 async fn in_time<T>(patience: Duration, call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, LeaseError> {

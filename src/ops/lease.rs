@@ -138,8 +138,8 @@ mod tests {
         Timing::new(15 * SECOND, 10 * SECOND, 2 * SECOND).unwrap()
     }
 
-    fn record(version: u32, holder: Option<&str>) -> Option<Record> {
-        Some(Record { version: version.to_string(), holder: holder.map(str::to_owned), duration: 15 * SECOND })
+    fn record(version: u32, holder: Option<&str>) -> Record {
+        Record { version: version.to_string(), holder: holder.map(str::to_owned), duration: 15 * SECOND }
     }
 
     #[rstest]
@@ -155,7 +155,7 @@ mod tests {
         let mut candidate = Candidate::new("a".into(), timing());
         let now = Instant::now();
         assert_eq!(candidate.look(None, now), Step::Take);
-        assert_eq!(candidate.look(record(4, None), now), Step::Take);
+        assert_eq!(candidate.look(Some(record(4, None)), now), Step::Take);
     }
 
     #[test]
@@ -163,34 +163,34 @@ mod tests {
         let mut candidate = Candidate::new("a".into(), timing());
         let start = Instant::now();
         // Whatever the dates in the lease say: it was never seen before.
-        assert_eq!(candidate.look(record(4, Some("b")), start), Step::Wait(start + 15 * SECOND));
-        assert_eq!(candidate.look(record(4, Some("b")), start + 14 * SECOND), Step::Wait(start + 15 * SECOND));
-        assert_eq!(candidate.look(record(4, Some("b")), start + 15 * SECOND), Step::Take);
+        assert_eq!(candidate.look(Some(record(4, Some("b"))), start), Step::Wait(start + 15 * SECOND));
+        assert_eq!(candidate.look(Some(record(4, Some("b"))), start + 14 * SECOND), Step::Wait(start + 15 * SECOND));
+        assert_eq!(candidate.look(Some(record(4, Some("b"))), start + 15 * SECOND), Step::Take);
     }
 
     #[test]
     fn every_renewal_begins_the_wait_anew() {
         let mut candidate = Candidate::new("a".into(), timing());
         let start = Instant::now();
-        candidate.look(record(4, Some("b")), start);
+        candidate.look(Some(record(4, Some("b"))), start);
         let renewed = start + 14 * SECOND;
-        assert_eq!(candidate.look(record(5, Some("b")), renewed), Step::Wait(renewed + 15 * SECOND));
+        assert_eq!(candidate.look(Some(record(5, Some("b"))), renewed), Step::Wait(renewed + 15 * SECOND));
         // A list that is behind shows the older one again: that is no sign of life to wait for less, but for more.
         let behind = renewed + SECOND;
-        assert_eq!(candidate.look(record(4, Some("b")), behind), Step::Wait(behind + 15 * SECOND));
+        assert_eq!(candidate.look(Some(record(4, Some("b"))), behind), Step::Wait(behind + 15 * SECOND));
     }
 
     #[test]
     fn the_lease_of_an_earlier_process_of_this_pod_is_taken_at_once() {
         let mut candidate = Candidate::new("a".into(), timing());
-        assert_eq!(candidate.look(record(4, Some("a")), Instant::now()), Step::Take);
+        assert_eq!(candidate.look(Some(record(4, Some("a"))), Instant::now()), Step::Take);
     }
 
     #[test]
     fn a_lease_that_went_is_begun_anew() {
         let mut candidate = Candidate::new("a".into(), timing());
         let start = Instant::now();
-        candidate.look(record(4, Some("b")), start);
+        candidate.look(Some(record(4, Some("b"))), start);
         assert_eq!(candidate.look(None, start + SECOND), Step::Take);
     }
 

@@ -95,8 +95,21 @@ impl<'a> Installation<'a> {
 
     /// Starts what the Deployment describes, in place of what ran before, and does not wait for it.
     pub fn start(&mut self) {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
         self.stop();
+        self.running = Some(self.spawn());
+    }
+
+    /// Starts another pod of the Deployment beside the one that runs, and ends that one as soon as the other stands by.
+    pub fn relieve(&mut self) {
+        let other = self.spawn();
+        let log = || self.cluster.plane().supervisor().log_tail(&other.name, 200);
+        self.until("another pod stands by", || log().contains("standing by").then_some(()));
+        self.stop();
+        self.running = Some(other);
+    }
+
+    fn spawn(&self) -> Operator {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("chart-{}", COUNT.fetch_add(1, Ordering::Relaxed));
         let http = devkit::host::free_port().unwrap();
         let pod = &self.deployment()["spec"]["template"]["spec"];
@@ -123,7 +136,7 @@ impl<'a> Installation<'a> {
         command.env("SSL_CERT_FILE", authorities).env("SSL_CERT_DIR", "");
         self.cluster.plane().supervisor().start(&name, &command, Ending::Abrupt).unwrap();
         let ready = container["readinessProbe"]["httpGet"]["path"].as_str().unwrap().to_owned();
-        self.running = Some(Operator { name, http, ready });
+        Operator { name, http, ready }
     }
 
     /// What a kubelet does again and again: the volumes hold what the Secrets hold now.

@@ -28,7 +28,7 @@ const LANES: usize = 6;
 const PLANES: usize = 2;
 
 /// Each right of a Role in a namespace, and the step that fails without it.
-const NAMESPACED: [(&str, &str, &str); 12] = [
+const NAMESPACED: [(&str, &str, &str); 17] = [
     ("list", "targets", "the operator becomes ready"),
     ("watch", "targets", "a Target is created in ZITADEL"),
     ("patch", "targets", "a Target is created in ZITADEL"),
@@ -41,6 +41,11 @@ const NAMESPACED: [(&str, &str, &str); 12] = [
     ("patch", "connections", "a Connection becomes Ready"),
     ("patch", "connections/status", "a Connection becomes Ready"),
     ("get", "secrets", "a Connection becomes Ready"),
+    ("get", "leases", "a Target is created in ZITADEL"),
+    ("create", "leases", "a Target is created in ZITADEL"),
+    ("list", "leases", "another pod takes over"),
+    ("watch", "leases", "another pod takes over"),
+    ("update", "leases", "another pod takes over"),
 ];
 
 /// The same for what the ClusterRole has beyond that.
@@ -113,7 +118,10 @@ impl<'a> Life<'a> {
     /// The chart as rendered, applied but for one right, and its operator started.
     fn begin(cluster: &'a Cluster, namespace: &str, values: &Value, missing: Option<Missing>) -> Self {
         let mut site = Installation::new(cluster, namespace.to_owned());
-        let mut objects = render_in(namespace, &merged(&site.values(), values));
+        // The lease is looked at once in a while only: it is the watch of it that shows its release.
+        let seldom = json!({"leaseDurationSeconds": 3600, "renewDeadlineSeconds": 3000, "retryPeriodSeconds": 2000});
+        let values = merged(values, &json!({"leaderElection": seldom}));
+        let mut objects = render_in(namespace, &merged(&site.values(), &values));
         if let Some(Missing { right, .. }) = &missing {
             let before = granted(&objects);
             without(&mut objects, right);
@@ -177,7 +185,22 @@ impl<'a> Life<'a> {
     }
 
     /// All that happens in a namespace.
-    fn in_a_namespace(&self) -> Step {
+    fn in_a_namespace(&mut self) -> Step {
+        self.first_pod()?;
+        self.site.relieve();
+        let (site, ns) = (&self.site, self.site.namespace.as_str());
+        self.apply(ns, &[target("plain", json!({"timeout": "30s"}))]);
+        self.step("another pod takes over", || self.ready(ns, "target", "plain"))?;
+        for name in ["hook", "plain"] {
+            self.delete(ns, "target", name);
+            self.step("a deleted Target goes", || self.gone(ns, "target", name))?;
+        }
+        self.step("a deleted Connection goes", || self.gone(ns, "connection", "mine"))?;
+        self.step("nothing is left in ZITADEL", || site.zitadel.targets().is_empty())
+    }
+
+    /// What one pod does.
+    fn first_pod(&self) -> Step {
         let (site, ns) = (&self.site, self.site.namespace.as_str());
         self.step("the operator becomes ready", || site.is_ready())?;
 
@@ -207,13 +230,7 @@ impl<'a> Life<'a> {
         self.delete(ns, "connection", "mine");
         self.step("a Connection in use waits for its Targets", || {
             site.get("connection", "mine").is_some_and(|object| object["metadata"].get("deletionTimestamp").is_some())
-        })?;
-        for name in ["hook", "plain"] {
-            self.delete(ns, "target", name);
-            self.step("a deleted Target goes", || self.gone(ns, "target", name))?;
-        }
-        self.step("a deleted Connection goes", || self.gone(ns, "connection", "mine"))?;
-        self.step("nothing is left in ZITADEL", || site.zitadel.targets().is_empty())
+        })
     }
 
     /// What needs a ClusterRole: ClusterConnections, and the deletion of the definitions themselves.

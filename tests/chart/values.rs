@@ -218,6 +218,8 @@ fn values_that_do_not_go_together_are_refused() {
         (json!({"serviceMonitor": {"interval": "often"}}), "'/serviceMonitor/interval'"),
         (json!({"image": {"digest": "sha256:0"}}), "'/image/digest'"),
         (json!({"replicas": -1}), "'/replicas'"),
+        (json!({"leaderElection": {"renewDeadlineSeconds": 15}}), "less than leaderElection.leaseDurationSeconds"),
+        (json!({"leaderElection": {"retryPeriodSeconds": 10}}), "less than leaderElection.renewDeadlineSeconds"),
         (json!({"http": {"port": 0}}), "'/http/port'"),
         (json!({"http": {"address": "localhost"}}), "'/http/address'"),
     ] {

@@ -2,11 +2,12 @@
 
 use devkit::supervisor::Signal;
 use kube::ResourceExt;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 use zitadel_stand_in::{EventKind, Generation};
 
 use crate::cluster::plane;
+use crate::connections::{by, connect, connections, secret, to};
 use crate::world::{Setup, World, http_get, id, log, object, webhook};
 
 const OURS: &str = "--watch-label-selector=shard in (a)";
@@ -94,4 +95,46 @@ async fn what_another_share_holds_is_not_taken_over() {
     world.gone("ours").await;
     assert_eq!(world.zitadel.targets().len(), 1, "{}", world.zitadel.dump());
     world.finish().await;
+}
+
+/// Both operators tend a Connection, since Targets of both may use it: they say the same of it, and not in turn.
+#[tokio::test]
+async fn a_connection_serves_both() {
+    let world = World::with(crate::connections::setup(Generation::V2).without_operator()).await;
+    let (ours, theirs) = (world.spawn_operator(&[OURS]), world.spawn_operator(&[THEIRS]));
+    let ns = world.namespace.clone();
+    secret(&world, &ns, "token", json!({"pat": world.zitadel.token()})).await;
+    connect(&world, &ns, "mine", to(&world.zitadel.url(), "token")).await;
+    create(&world, "ours", Some("a"), by("mine")).await;
+    create(&world, "theirs", None, by("mine")).await;
+    world.ready("ours").await;
+    world.ready("theirs").await;
+    let version = || async { connections(&world, &ns).get("mine").await.unwrap().metadata.resource_version };
+    let before = version().await;
+    for port in [ours.1, theirs.1] {
+        let lists = || async move { listed(port).await };
+        let seen = lists().await;
+        world.until("an operator resyncs", || async { lists().await >= seen + 3 }).await;
+    }
+    assert_eq!(version().await, before, "the Connection is written in turn\n{}", world.explain().await);
+    // It is held back for the Target that the other operator cares for.
+    connections(&world, &ns).delete("mine", &DeleteParams::default()).await.unwrap();
+    world.delete("ours").await;
+    world.gone("ours").await;
+    world.edit("theirs", json!({"timeout": "20s"})).await;
+    world.ready("theirs").await;
+    world.delete("theirs").await;
+    world.gone("theirs").await;
+    world
+        .until("the Connection goes", || async { connections(&world, &ns).get_opt("mine").await.unwrap().is_none() })
+        .await;
+    assert!(world.zitadel.targets().is_empty(), "{}", world.zitadel.dump());
+    world.finish().await;
+}
+
+/// How often an operator has listed the targets in ZITADEL.
+async fn listed(port: u16) -> u64 {
+    let (_, text) = http_get(port, "/metrics").await.expect("an operator answers");
+    let lists = text.lines().filter(|line| line.starts_with("zitadel_api_requests_total{op=\"list\""));
+    lists.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
 }
