@@ -33,8 +33,8 @@ use crate::controller::links::Links;
 use crate::controller::offer::{ClusterConnections, Common, PlainHttp};
 use crate::controller::{self, CONCURRENCY, PASS_DEADLINE};
 use crate::ops::http::{Health, serve};
-use crate::ops::telemetry::{self, LogFormat};
-use crate::ops::{Metrics, shutdown};
+use crate::ops::telemetry::{self, Level, LogFormat};
+use crate::ops::{Metrics, admin, shutdown};
 use crate::zitadel::Client;
 use crate::zitadel::transport::Settings;
 use check::Check;
@@ -113,6 +113,10 @@ struct Run {
     /// Address for /livez, /readyz and /metrics
     #[arg(long, env = "HTTP_ADDR", value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
     http_addr: SocketAddr,
+
+    /// Loopback address for /log-level, which shows and changes what is logged (GET and PUT); none by default
+    #[arg(long, env = "ADMIN_ADDR", value_name = "ADDRESS", value_parser = loopback)]
+    admin_addr: Option<SocketAddr>,
 
     /// How log lines look
     #[arg(long, env = "LOG_FORMAT", value_name = "FORMAT", default_value_t = LogFormat::Json)]
@@ -193,6 +197,17 @@ fn namespace(text: &str) -> Result<String, String> {
     }
 }
 
+/// An address that only the machine, or the pod, itself can reach.
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr =
+        text.parse().map_err(|_| "write an address with a port, such as 127.0.0.1:8081".to_owned())?;
+    if address.ip().is_loopback() {
+        Ok(address)
+    } else {
+        Err("only a loopback address, such as 127.0.0.1:8081".to_owned())
+    }
+}
+
 impl Run {
     /// Of the default connection, if there is one.
     fn settings(&self) -> Result<Option<Settings>, String> {
@@ -249,11 +264,11 @@ fn print_crds(crds: &Crds) -> anyhow::Result<()> {
 }
 
 fn start(run: &Run, settings: Option<Settings>) -> anyhow::Result<()> {
-    telemetry::install(run.log_format, &run.log_level)?;
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(operate(run, settings))
+    let level = telemetry::install(run.log_format, &run.log_level)?;
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(operate(run, settings, level))
 }
 
-async fn operate(run: &Run, settings: Option<Settings>) -> anyhow::Result<()> {
+async fn operate(run: &Run, settings: Option<Settings>, level: Level) -> anyhow::Result<()> {
     let stop = shutdown::on_signal()?;
     let metrics = Arc::new(Metrics::new(CONCURRENCY));
     let health = Arc::new(Health::new(Arc::clone(&metrics), PASS_DEADLINE * 2));
@@ -278,6 +293,7 @@ async fn operate(run: &Run, settings: Option<Settings>) -> anyhow::Result<()> {
     let end = finished.clone();
     let server = tokio::spawn(serve(listener, Arc::clone(&health), async move { end.cancelled().await }));
     let ticking = tokio::spawn(Arc::clone(&health).beat(finished.clone()));
+    let admin = tokio::spawn(administer(run.admin_addr, level));
     let namespaces = run.scope.namespaces();
     let watches = u32::try_from(namespaces.len().max(1))?;
     let ready = tokio::spawn(tell_ready(Arc::clone(&context), health, watches));
@@ -288,10 +304,19 @@ async fn operate(run: &Run, settings: Option<Settings>) -> anyhow::Result<()> {
         ended = server => Err(anyhow::anyhow!("the HTTP server ended: {ended:?}")),
     };
     ready.abort();
+    admin.abort();
     finished.cancel();
     ticking.await?;
     tracing::info!("stopped");
     outcome
+}
+
+/// The admin listener is a convenience: without it the process works on.
+async fn administer(address: Option<SocketAddr>, level: Level) {
+    let Some(address) = address else { return };
+    if let Err(error) = admin::serve(address, level).await {
+        tracing::warn!(%address, %error, "the log level cannot be changed");
+    }
 }
 
 async fn tell_ready(context: Arc<Context>, health: Arc<Health>, watches: u32) {
@@ -340,6 +365,12 @@ mod tests {
     #[case(&["--zitadel-url", "https://a/b", "--zitadel-token-file", "/t"], Some("scheme, host and port only"))]
     #[case(&["--zitadel-url", "https://u:p@a", "--zitadel-token-file", "/t"], Some("scheme, host and port only"))]
     #[case(&[], None)]
+    #[case(&["--admin-addr", "127.0.0.1:8081"], None)]
+    #[case(&["--admin-addr", "[::1]:0"], None)]
+    #[case(&["--admin-addr", "0.0.0.0:8081"], Some("only a loopback address"))]
+    #[case(&["--leader-elect-lease-duration", "10"], Some("renew deadline must be shorter"))]
+    #[case(&["--leader-elect-retry-period", "10"], Some("retry period must be shorter"))]
+    #[case(&["--watch-label-selector", "a b"], Some("is no requirement"))]
     #[case(&["--zitadel-url", "https://a"], Some("--zitadel-token-file"))]
     #[case(&["--zitadel-token-file", "/t"], Some("--zitadel-url"))]
     #[case(&["--zitadel-host", "a"], Some("--zitadel-url"))]

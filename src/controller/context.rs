@@ -1,6 +1,7 @@
 //! What every pass shares.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -45,6 +46,7 @@ pub struct Context {
     /// Objects that were asked to look again since their last pass began, by uid.
     disturbed: Mutex<HashSet<String>>,
     creates: TaskTracker,
+    passes: AtomicU64,
     /// Objects (uids) that were let go and whose end the watch has not shown yet.
     let_go: Mutex<HashSet<String>>,
 }
@@ -92,6 +94,7 @@ impl Context {
             memory: Mutex::default(),
             disturbed: Mutex::default(),
             creates: TaskTracker::new(),
+            passes: AtomicU64::new(0),
             let_go: Mutex::default(),
         }
     }
@@ -264,6 +267,11 @@ impl Context {
     pub(super) fn was_let_go(&self, object: &Target) -> bool {
         let uid = object.metadata.uid.as_deref().unwrap_or_default();
         self.let_go.lock().unwrap_or_else(PoisonError::into_inner).remove(uid)
+    }
+
+    /// A number for a pass, by which its lines in the log are found.
+    pub(super) fn next_pass(&self) -> u64 {
+        self.passes.fetch_add(1, Ordering::Relaxed)
     }
 
     pub(super) const fn creates(&self) -> &TaskTracker {

@@ -1,11 +1,15 @@
-//! Events: told on a transition, never on every retry.
+//! Events, and the lines of the log that go with them: told on a transition, never on every retry.
 //!
 //! Failing to emit one never fails a pass. The note carries ZITADEL's own words, which conditions must not.
+
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource;
 use kube::runtime::events::{Event, EventType};
+
+use tracing::{info, warn};
 
 use super::context::Context;
 use crate::api::condition::{ConditionType, find};
@@ -30,28 +34,40 @@ pub(super) fn differs(previous: &[Condition], next: &[Condition]) -> bool {
     said(previous) != said(next)
 }
 
-/// Emits a note.
-pub async fn tell(context: &Context, object: &Target, note: &Note) {
-    let (kind, reason) = match note.kind {
-        NoteKind::Created => (EventType::Normal, "Created"),
-        NoteKind::Recovered => (EventType::Normal, "Recovered"),
-        NoteKind::Adopted => (EventType::Normal, "Adopted"),
-        NoteKind::Updated => (EventType::Normal, "Updated"),
-        NoteKind::DriftCorrected => (EventType::Normal, "DriftCorrected"),
-        NoteKind::Failed(reason) => (EventType::Warning, reason.as_str()),
+/// Tells a note: a line in the log, and an Event.
+pub async fn tell(context: &Context, object: &Target, note: &Note, took: Duration) {
+    let outcome = note.kind.reason();
+    let (external_id, duration_ms) = (id_of(object), millis(took));
+    let kind = if matches!(note.kind, NoteKind::Failed(_)) {
+        warn!(outcome, external_id, duration_ms, note = note.text, "not ready");
+        EventType::Warning
+    } else {
+        info!(outcome, external_id, duration_ms, note = note.text, "done");
+        EventType::Normal
     };
-    publish(context, object, kind, reason, "Reconcile", &note.text).await;
+    publish(context, object, kind, outcome, "Reconcile", &note.text).await;
 }
 
 /// Tells that an object was let go.
-pub async fn tell_release(context: &Context, object: &Target, release: Release) {
-    let id = object.status.as_ref().and_then(|status| status.id.clone()).unwrap_or_default();
-    let (reason, text) = match release {
+pub async fn tell_release(context: &Context, object: &Target, release: Release, took: Duration) {
+    let id = id_of(object);
+    let (outcome, text) = match release {
         Release::Deleted => ("Deleted", format!("the target {id} is deleted in ZITADEL")),
         Release::Retained => ("Retained", format!("the target {id} stays in ZITADEL (deletionPolicy Retain)")),
-        Release::NothingRemote => return,
+        Release::NothingRemote => ("NothingRemote", "there is nothing in ZITADEL".to_owned()),
     };
-    publish(context, object, EventType::Normal, reason, "Delete", &text).await;
+    info!(outcome, external_id = id, duration_ms = millis(took), note = text, "let go");
+    if release != Release::NothingRemote {
+        publish(context, object, EventType::Normal, outcome, "Delete", &text).await;
+    }
+}
+
+fn id_of(object: &Target) -> &str {
+    object.status.as_ref().and_then(|status| status.id.as_deref()).unwrap_or_default()
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Tells that a remote target was deleted by somebody else.

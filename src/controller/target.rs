@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use tokio::time::Instant;
-use tracing::{Instrument, info, info_span, warn};
+use tracing::{Instrument, info_span, warn};
 
 use super::backoff::jittered;
 use super::cluster::{Cluster, WriteError};
@@ -79,6 +79,8 @@ pub async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Ac
     }
     let span = info_span!(
         "target",
+        controller = "target",
+        reconcile_id = context.next_pass(),
         namespace = target.namespace(),
         resource = target.name_any(),
         uid = target.uid(),
@@ -148,6 +150,7 @@ pub(super) struct Pass<'a> {
     turn: Option<Turn>,
     rival: Option<String>,
     definition_going: bool,
+    began: Instant,
 }
 
 enum Next {
@@ -170,6 +173,7 @@ impl<'a> Pass<'a> {
             turn: None,
             rival: None,
             definition_going: false,
+            began: Instant::now(),
         }
     }
 
@@ -358,8 +362,7 @@ impl<'a> Pass<'a> {
     }
 
     async fn release(&self, release: Release) -> Result<Action, PassError> {
-        info!(?release, id = self.object.status.as_ref().and_then(|status| status.id.as_deref()), "let go");
-        news::tell_release(self.context, &self.object, release).await;
+        news::tell_release(self.context, &self.object, release, self.began.elapsed()).await;
         self.context.letting_go(&self.object);
         self.cluster().release(&self.object).await?;
         self.context.forget(&self.object);
@@ -403,16 +406,9 @@ impl<'a> Pass<'a> {
 
     async fn report(&self, verdict: &Verdict, news: bool) {
         let Some(note) = &verdict.note else { return };
-        let failure = matches!(note.kind, plan::NoteKind::Failed(_));
-        if failure && !news {
-            return;
+        if news || !matches!(note.kind, plan::NoteKind::Failed(_)) {
+            news::tell(self.context, &self.object, note, self.began.elapsed()).await;
         }
-        if failure {
-            warn!(reason = %verdict.reason, note = note.text, "not ready");
-        } else {
-            info!(note = note.text, "done");
-        }
-        news::tell(self.context, &self.object, note).await;
     }
 
     fn delay(&self, retry: Retry) -> Option<Duration> {

@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of plans; the controller reports into it. May import `api` only.
 
+pub mod admin;
 pub mod election;
 pub mod http;
 pub mod lease;

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::{Layered, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, Registry, reload};
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -22,16 +24,44 @@ impl fmt::Display for LogFormat {
     }
 }
 
+/// How much is logged, which may be changed at any time.
+#[derive(Debug, Clone)]
+pub struct Level(reload::Handle<EnvFilter, Registry>);
+
+impl Level {
+    /// Logs what this filter lets through from now on, and tells so.
+    ///
+    /// # Errors
+    /// Why the text is no filter.
+    pub fn set(&self, filter: &str) -> Result<(), String> {
+        let parsed = EnvFilter::try_new(filter).map_err(|error| format!("{filter:?} is no filter: {error}"))?;
+        self.0.reload(parsed).map_err(|error| error.to_string())?;
+        // At a level that nearly every filter shows: who reads the log should know why it changes.
+        tracing::warn!(level = %self, "the log level was changed");
+        Ok(())
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The subscriber lives as long as the process.
+        let shown = self.0.with_current(ToString::to_string).unwrap_or_default();
+        f.write_str(&shown)
+    }
+}
+
 /// Sets up logging for the process.
 ///
 /// # Errors
 /// When `filter` is no filter, or logging was set up before.
-pub fn install(format: LogFormat, filter: &str) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter)?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let done = match format {
-        LogFormat::Json => builder.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init(),
-        LogFormat::Human => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
+pub fn install(format: LogFormat, filter: &str) -> anyhow::Result<Level> {
+    let (filter, handle) = reload::Layer::new(EnvFilter::try_new(filter)?);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = match format {
+        LogFormat::Json => lines.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed(),
+        LogFormat::Human => lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).boxed(),
     };
-    done.map_err(|error| anyhow::anyhow!("logging cannot be set up: {error}"))
+    let filtered: Layered<_, Registry> = tracing_subscriber::registry().with(filter);
+    filtered.with(lines).try_init().map_err(|error| anyhow::anyhow!("logging cannot be set up: {error}"))?;
+    Ok(Level(handle))
 }

@@ -244,3 +244,18 @@ pub enum NoteKind {
     /// Something failed, for this reason.
     Failed(Reason),
 }
+
+impl NoteKind {
+    /// The label, for Event and log.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Created => "Created",
+            Self::Recovered => "Recovered",
+            Self::Adopted => "Adopted",
+            Self::Updated => "Updated",
+            Self::DriftCorrected => "DriftCorrected",
+            Self::Failed(reason) => reason.as_str(),
+        }
+    }
+}

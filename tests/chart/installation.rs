@@ -168,6 +168,9 @@ impl<'a> Installation<'a> {
         if argument.starts_with("--http-addr=") {
             return format!("--http-addr=127.0.0.1:{http}");
         }
+        if argument.starts_with("--admin-addr=") {
+            return "--admin-addr=127.0.0.1:0".to_owned();
+        }
         for mount in pod["containers"][0]["volumeMounts"].as_array().into_iter().flatten() {
             let (path, name) = (mount["mountPath"].as_str().unwrap(), mount["name"].as_str().unwrap());
             if argument.contains(&format!("={path}/")) {

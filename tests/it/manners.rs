@@ -213,12 +213,50 @@ async fn a_poisoned_object_harms_nobody() {
 async fn json_logs_are_json() {
     let world = World::with(Setup::new(Generation::V2).flag("--log-format", "json")).await;
     world.create("hook", webhook()).await;
-    world.ready("hook").await;
+    let ready = world.ready("hook").await;
     world.terminate(&world.operator()).await;
     let log = log(&world.operator());
     let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
     assert!(lines.iter().any(|line| line["message"] == "starting"));
-    assert!(lines.iter().any(|line| line["message"] == "done" && line["span"]["resource"] == "hook"));
+    let done = lines.iter().find(|line| line["message"] == "done").expect("a line tells of the create");
+    assert_eq!(
+        (&done["outcome"], &done["external_id"]),
+        (&json!("Created"), &json!(crate::world::id(&ready))),
+        "{done}"
+    );
+    assert!(done["duration_ms"].is_u64(), "{done}");
+    let span = &done["span"];
+    assert_eq!((&span["controller"], &span["resource"]), (&json!("target"), &json!("hook")), "{span}");
+    for field in ["namespace", "uid", "generation", "reconcile_id"] {
+        assert_ne!(span[field], json!(null), "{field} of {span}");
+    }
     assert!(lines.iter().any(|line| line["message"] == "stopped"));
+    world.finish().await;
+}
+
+/// The log level follows a request, and a wrong one changes nothing.
+#[tokio::test]
+async fn the_log_level_can_be_changed() {
+    let port = devkit::host::free_port().unwrap();
+    let setup =
+        Setup::new(Generation::V2).flag("--admin-addr", &format!("127.0.0.1:{port}")).flag("--log-level", "info");
+    let world = World::with(setup).await;
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let url = format!("http://127.0.0.1:{port}/log-level");
+    let put = async |level: &'static str| {
+        let answer = client.put(&url).body(level).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    let steps = || log(&world.operator()).matches("step=").count();
+    world.create("hook", webhook()).await;
+    world.ready("hook").await;
+    assert_eq!(steps(), 0, "{}", log(&world.operator()));
+    let (refused, why) = put("a=b=c").await;
+    assert!(refused == 400 && why.contains("is no filter"), "{refused} {why}");
+    assert_eq!(put("zitadel_actions_operator=debug").await, (200, "zitadel_actions_operator=debug\n".to_owned()));
+    world.edit("hook", json!({"timeout": "20s"})).await;
+    world.ready("hook").await;
+    assert!(steps() > 0, "{}", log(&world.operator()));
+    assert!(log(&world.operator()).contains("the log level was changed"));
     world.finish().await;
 }
