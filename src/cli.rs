@@ -52,9 +52,14 @@ pub struct Cli {
     command: Command,
 }
 
+/// What the URL means to `run`; to `export` it is just where to read.
+const DEFAULT_CONNECTION: &str = "Where ZITADEL answers, for Targets that name no connection: scheme, host and port only, such as \
+                                  https://auth.example.com. Without it every Target has to name one";
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the operator (the default)
+    #[command(mut_arg("zitadel_url", |url| url.help(DEFAULT_CONNECTION)))]
     Run(Box<Run>),
     /// Print the CustomResourceDefinitions
     Crds(Crds),

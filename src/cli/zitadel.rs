@@ -14,8 +14,7 @@ use crate::zitadel::transport::{Proxy, RATE, Settings};
 
 #[derive(Debug, Args)]
 pub(super) struct ZitadelArgs {
-    /// Where ZITADEL answers: scheme, host and port only, such as <https://auth.example.com>. Without it there is no
-    /// default connection, and every Target has to name one
+    /// Where ZITADEL answers: scheme, host and port only, such as `https://auth.example.com`
     #[arg(long, env = "ZITADEL_URL", value_name = "URL", value_parser = origin, requires = "credential")]
     zitadel_url: Option<Url>,
 

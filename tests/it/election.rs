@@ -166,11 +166,13 @@ async fn take_over(exit: Exit, seconds: u64) -> (World, Replica, Replica) {
         Exit::Terminated => Duration::from_secs(1),
         Exit::Killed | Exit::Frozen => Duration::from_secs(seconds + 1),
     };
+    let acted = first_change(&log(&other.name)).duration_since(gone.1);
     println!(
-        "election: {exit:?}: the other replica leads after {:.2} s (bound {} s; lease of {seconds} s), all {TARGETS} \
-         Targets are Ready after {:.2} s",
+        "election: {exit:?}: the other replica leads after {:.2} s (bound {} s; lease of {seconds} s), has made its first \
+         change after {:.2} s, and all {TARGETS} Targets are Ready after {:.2} s",
         led.as_secs_f64(),
         bound.as_secs(),
+        acted.as_secs_f64(),
         done.as_secs_f64()
     );
     // Given back, the lease is not waited for; held to the end, it is not taken early.
@@ -180,6 +182,12 @@ async fn take_over(exit: Exit, seconds: u64) -> (World, Replica, Replica) {
         Exit::Killed | Exit::Frozen => assert!(waited >= lease, "{waited:?}"),
     }
     (world, leader, other)
+}
+
+/// When an operator first told of a change.
+fn first_change(log: &str) -> Timestamp {
+    let line = log.lines().find(|line| line.contains("outcome=")).expect("it has changed something");
+    line.split(' ').next().and_then(|date| date.parse().ok()).expect("a line begins with its date")
 }
 
 #[tokio::test]
