@@ -221,13 +221,13 @@ async fn a_leader_that_is_stopped_hands_over() {
 
 #[tokio::test]
 async fn a_leader_that_is_killed_is_waited_for() {
-    let (world, ..) = take_over(Exit::Killed, 4).await;
+    let (world, ..) = take_over(Exit::Killed, 8).await;
     world.finish().await;
 }
 
 #[tokio::test]
 async fn a_leader_that_was_frozen_finds_that_it_leads_no_more() {
-    let (world, leader, other) = take_over(Exit::Frozen, 4).await;
+    let (world, leader, other) = take_over(Exit::Frozen, 8).await;
     leader.signal(Signal::Thaw);
     let code = world.until_some("it ends", || async { plane().supervisor().exit_code(&leader.name) }).await;
     assert_eq!(code, 1, "{}", log(&leader.name));
@@ -259,7 +259,7 @@ async fn a_slow_create_holds_no_hand_over() {
 async fn without_the_lease_nobody_works() {
     let admin = tokio::task::spawn_blocking(|| plane().kubeconfig().to_owned()).await.unwrap();
     let proxy = tokio::task::spawn_blocking(move || HttpProxy::before_kubernetes(&admin).unwrap()).await.unwrap();
-    let mut setup = electing(4);
+    let mut setup = electing(8);
     setup.kubeconfig = Some(proxy.kubeconfig());
     let (world, leader, other) = pair(setup).await;
     world.create("hook", webhook()).await;
