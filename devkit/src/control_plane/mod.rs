@@ -33,6 +33,8 @@ const ETCD_PEERS: &str = "unix://peers.sock:1";
 const CERTIFICATE: &str = "certificates/apiserver.crt";
 const KEY: &str = "certificates/apiserver.key";
 /// kube-apiserver ends as by a crash: asked politely, it waits up to a minute for open watches.
+/// Below the private directory.
+const ETCD_DATA: &str = "etcd-data";
 const ENDING: Ending = Ending::Abrupt;
 const READY_TIMEOUT: Duration = Duration::from_secs(90);
 const PORT_ATTEMPTS: usize = 5;
@@ -163,6 +165,16 @@ impl ControlPlane {
         self.start_apiserver()
     }
 
+    /// Ends etcd and what needs it, hands its data folder to `work`, for a copy out of it or into it, and starts all of it
+    /// again: a backup of a cluster, and its restore.
+    pub fn with_etcd_stopped(&self, work: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+        self.stop_apiserver()?;
+        self.supervisor.stop(ETCD)?;
+        work(&self.dir().join(ETCD_DATA))?;
+        self.start_etcd()?;
+        self.start_apiserver()
+    }
+
     /// Ends the control plane, waits until nothing of it is left, and says so if that failed. `Drop` does the same
     /// without the report.
     pub fn stop(self) -> Result<()> {
@@ -171,7 +183,8 @@ impl ControlPlane {
 
     fn start_etcd(&self) -> Result<()> {
         let mut etcd = self.command(&self.binaries.etcd);
-        etcd.args(["--name=devkit", "--data-dir=etcd-data", "--unsafe-no-fsync", "--log-level=warn"])
+        etcd.args(["--name=devkit", "--unsafe-no-fsync", "--log-level=warn"])
+            .arg(format!("--data-dir={ETCD_DATA}"))
             .arg(format!("--listen-client-urls={ETCD_CLIENTS}"))
             .arg(format!("--advertise-client-urls={ETCD_CLIENTS}"))
             .arg(format!("--listen-peer-urls={ETCD_PEERS}"))

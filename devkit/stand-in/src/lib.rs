@@ -25,4 +25,4 @@ pub use calls::{Answer, Call};
 pub use domain::{Event, EventKind, PayloadType, Target, TargetEdit, TargetKind};
 pub use fault::{Effect, FaultHandle, Op, Times};
 pub use options::{Generation, Options, Role, UnknownGeneration};
-pub use stand_in::StandIn;
+pub use stand_in::{Backup, StandIn};

@@ -9,7 +9,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::core::command::{Change, Commands, NewTarget};
-use crate::core::store::Visibility;
+use crate::core::projection::Projection;
+use crate::core::store::{EventStore, Visibility};
 use crate::server::Server;
 use crate::wire::error::ApiError;
 use crate::world::World;
@@ -22,6 +23,10 @@ use crate::{
 pub struct StandIn {
     inner: Arc<Inner>,
 }
+
+/// What the database of a stand-in held at some time: targets and their events. Users and tokens are not in it.
+#[derive(Clone, Debug)]
+pub struct Backup(EventStore);
 
 struct Inner {
     server: Server,
@@ -80,6 +85,21 @@ impl StandIn {
     /// As `upgrade`, to a release that has the calls of `resources/v3alpha` at bare paths (see `Options::bare_paths`).
     pub fn upgrade_to_bare_paths(&self) {
         self.world().upgrade(Generation::ResourcesV3Alpha, true);
+    }
+
+    /// What its database holds now.
+    #[must_use]
+    pub fn back_up(&self) -> Backup {
+        Backup(self.world().state().store.clone())
+    }
+
+    /// Puts its database back: what happened since has not happened, and the read side is built from what is left.
+    pub fn restore(&self, backup: &Backup) {
+        let mut state = self.world().state();
+        state.store = backup.0.clone();
+        state.projection = Projection::default();
+        drop(state);
+        self.world().changed();
     }
 
     /// Id of the instance, i.e. the `resourceOwner` of every target.

@@ -113,7 +113,7 @@ impl WriteModel {
 pub(crate) struct NameTaken;
 
 /// Events in order, the write model of each target, and the names in use.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct EventStore {
     pub(crate) events: Vec<Stored>,
     models: HashMap<String, WriteModel>,

@@ -1,0 +1,319 @@
+//! The scenes of the documents: what a reader is presumed to have when the first block begins, what stands for the
+//! placeholders, and what happens between the blocks because the text says so.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::time::Instant;
+
+use zitadel_stand_in::{Generation, TargetEdit};
+
+use crate::play::play;
+use crate::site::{Site, manifest};
+
+/// How many documents are played at once: each has a control plane, and they mostly wait.
+const AT_ONCE: usize = 3;
+
+/// Something that happens between two commands.
+pub type Hook = fn(&mut Site);
+
+/// A document and its scene.
+pub struct Scene {
+    pub document: &'static str,
+    pub generation: Generation,
+    /// The folder below the repository's files in which commands run.
+    pub folder: &'static str,
+    pub prepare: Hook,
+    /// Each has to be used. Whole words only.
+    pub substitutions: fn(&Site) -> Vec<(String, String)>,
+    /// Before the next command that contains this, in the order of the document.
+    pub before: &'static [(&'static str, Hook)],
+    /// What has to hold at the end.
+    pub after: Hook,
+}
+
+/// Nothing special.
+const PLAIN: Scene = Scene {
+    document: "",
+    generation: Generation::V2,
+    folder: "",
+    prepare: |site| {
+        site.install("zitadel-actions", "");
+        site.target("audit-webhook");
+    },
+    substitutions: |_| vec![],
+    before: &[],
+    after: |_| {},
+};
+
+fn url(site: &Site) -> Vec<(String, String)> {
+    // What the chart asks for besides where the URL is not https.
+    let value = format!("zitadel.url={},zitadel.allowHttp=true", site.zitadel.url());
+    vec![("zitadel.url=https://auth.example.com".into(), value)]
+}
+
+fn name() -> (String, String) {
+    ("NAME".into(), "audit-webhook".into())
+}
+
+/// One command that ends in Stalled: the API v2 takes at most 270 s.
+const STALLED: (&str, Hook) = ("condition=Stalled", |site| {
+    site.sh(r#"kubectl patch target audit-webhook --type=merge -p '{"spec":{"timeout":"300s"}}'"#);
+});
+
+/// Every document with commands.
+pub const SCENES: &[Scene] = &[
+    Scene {
+        document: "README.md",
+        generation: Generation::V3Alpha,
+        prepare: |site| site.install("zitadel-actions", ""),
+        substitutions: url,
+        before: &[
+            ("kubectl events", |site| {
+                let id = site.zitadel.targets()[0].id.clone();
+                let endpoint = Some("https://other.example.com".to_owned());
+                site.zitadel.external_update(&id, TargetEdit { endpoint, ..TargetEdit::default() });
+                site.until("drift is corrected", || site.sh("kubectl get events").contains("DriftCorrected"));
+            }),
+            ("kubectl create namespace zitadel-actions", |site| {
+                assert!(site.zitadel.targets().is_empty(), "deleted with its object");
+                site.renew();
+                site.zitadel.upgrade(Generation::V2);
+            }),
+            ("condition=Ready", |site| {
+                site.sh("kubectl --namespace zitadel-actions rollout status deployment/zitadel-actions-operator");
+                site.apply(&manifest("audit-webhook", ""));
+            }),
+            STALLED,
+        ],
+        ..PLAIN
+    },
+    Scene {
+        document: "charts/zitadel-actions-operator/README.md",
+        folder: "charts/zitadel-actions-operator",
+        prepare: |_| {},
+        substitutions: url,
+        ..PLAIN
+    },
+    Scene {
+        document: "docs/argocd.md",
+        prepare: |site| {
+            site.install("zitadel-actions", "");
+            site.target("audit-webhook");
+            site.sh("kubectl create namespace argocd; kubectl -n argocd create configmap argocd-cm");
+        },
+        substitutions: |_| vec![name()],
+        ..PLAIN
+    },
+    Scene {
+        document: "docs/backup.md",
+        prepare: |site| {
+            site.install("identity", "");
+            site.target("audit-webhook");
+        },
+        substitutions: |site| {
+            let id = site.zitadel.targets()[0].id.clone();
+            vec![("https://auth.example.com".into(), site.zitadel.url()), name(), ("ID".into(), id)]
+        },
+        before: &[
+            ("externalId", |site| {
+                site.renew();
+                site.install("identity", "");
+                site.apply(&manifest("audit-webhook", ""));
+                site.sh("kubectl wait --for=condition=Stalled target/audit-webhook --timeout=60s");
+            }),
+            ("export", |site| {
+                site.sh("kubectl wait --for=condition=Ready target/audit-webhook --timeout=60s");
+            }),
+            ("> objects.yaml", |site| {
+                site.sh("kubectl wait --for=condition=Ready target/audit-webhook --timeout=60s");
+                site.renew();
+                site.install("identity", "");
+            }),
+            ("replicas=0", |site| {
+                site.sh("kubectl wait --for=condition=Ready target/audit-webhook --timeout=60s");
+                site.sh(r#"kubectl patch target audit-webhook --type=merge -p '{"spec":{"deletionPolicy":"Retain"}}'
+                       kubectl delete target audit-webhook"#);
+            }),
+            ("rollout restart", |site| {
+                site.sh("kubectl wait --for=condition=Ready target/audit-webhook --timeout=60s");
+            }),
+            ("changeDate", |site| {
+                assert_eq!(site.zitadel.events().len(), 1, "nothing is written in ZITADEL: {}", site.zitadel.dump());
+                site.target("another");
+            }),
+        ],
+        ..PLAIN
+    },
+    Scene {
+        document: "docs/check.md",
+        prepare: |site| {
+            let audit = manifest("audit", "");
+            for file in ["targets/audit.yaml", "a.yaml"] {
+                site.write(file, &audit);
+            }
+            let other = r#"{"apiVersion": "zitadel-actions.dev/v1alpha1", "kind": "Target", "metadata": {"name": "b"},
+                "spec": {"restAsync": {}, "timeout": "10s", "endpoint": "https://hooks.example.com/b"}}"#;
+            site.write("b.json", other);
+            site.write("kustomization.yaml", "resources: [a.yaml]\n");
+        },
+        ..PLAIN
+    },
+    Scene {
+        document: "docs/export.md",
+        prepare: |site| {
+            site.install("zitadel-actions", "");
+            site.write("token", &site.zitadel.token());
+            site.sh("kubectl create namespace zitadel");
+            for name in ["audit", "My Hook"] {
+                site.zitadel.external_create(name, TargetEdit::default());
+            }
+        },
+        substitutions: |site| vec![("https://auth.example.com".into(), site.zitadel.url())],
+        after: |site| {
+            site.sh("kubectl --namespace zitadel wait --for=condition=Ready targets --all --timeout=60s");
+            assert_eq!(site.zitadel.events().len(), 2, "adopted, and nothing written: {}", site.zitadel.dump());
+        },
+        ..PLAIN
+    },
+    Scene { document: "docs/flux.md", before: &[STALLED], ..PLAIN },
+    Scene {
+        document: "docs/high-availability.md",
+        prepare: |site| {
+            site.install("identity", "");
+            site.target("audit-webhook");
+        },
+        ..PLAIN
+    },
+    Scene {
+        document: "docs/install.md",
+        prepare: |site| {
+            let url = site.zitadel.url();
+            site.write("values.yaml", &format!("zitadel: {{url: '{url}', allowHttp: true, timeoutSeconds: 20}}\n"));
+        },
+        substitutions: url,
+        after: |site| site.target("audit-webhook"),
+        ..PLAIN
+    },
+    Scene {
+        document: "docs/troubleshooting.md",
+        prepare: |site| {
+            site.install("zitadel-actions", "");
+            site.target("audit-webhook");
+            site.write("target.yaml", &manifest("audit-webhook", ""));
+            site.write("new-pat.txt", &site.zitadel.issue_token(zitadel_stand_in::Role::IamOwner));
+        },
+        substitutions: |site| {
+            let url = ("https://auth.example.com".to_owned(), site.zitadel.url());
+            vec![url, name(), ("NAMESPACE".into(), "default".into())]
+        },
+        before: &[
+            ("kubectl patch target NAME --type=json", |site| {
+                site.sh(r#"kubectl patch target audit-webhook --type=merge -p '{"spec":{"payloadType":"JSON"}}'"#);
+            }),
+            ("zitadel PUT /v2beta/features/instance", |site| {
+                site.zitadel.upgrade(Generation::V3Alpha);
+                site.zitadel.set_actions_feature(false);
+            }),
+            ("--from-file=pat=new-pat.txt", |site| site.zitadel.upgrade(Generation::V2)),
+            ("--from-file=pat=pat.txt", |site| {
+                site.sh("kubectl --namespace zitadel-actions delete secret iam-admin-pat");
+            }),
+            ("kubectl patch clusterconnection", |site| {
+                let spec = "spec:\n  url: https://auth.example.com\n  credentials: {personalAccessToken: {secretRef: {name: a, key: b}}}\n";
+                let head = "apiVersion: zitadel-actions.dev/v1alpha1\nkind: ClusterConnection\nmetadata: {name: audit-webhook}\n";
+                site.apply(&format!("{head}{spec}"));
+            }),
+            ("grep 'watch of Targets failed'", |site| {
+                site.sh("kubectl delete clusterrolebinding zitadel-actions-operator
+                     kubectl --namespace zitadel-actions rollout restart deployment zitadel-actions-operator");
+                let told = || site.sh("kubectl -n zitadel-actions logs deployment/zitadel-actions-operator");
+                site.until("the operator says so", || told().contains("watch of Targets failed"));
+            }),
+        ],
+        ..PLAIN
+    },
+    Scene {
+        document: "docs/uninstall.md",
+        prepare: |site| {
+            site.install("identity", "");
+            site.target("first");
+        },
+        substitutions: |_| vec![name()],
+        before: &[
+            ("kubectl delete targets --all", |site| {
+                assert_eq!(site.zitadel.targets().len(), 1, "the operator alone was uninstalled");
+                assert!(site.get("target", "first").is_some());
+                site.install("identity", "");
+                site.target("second");
+                site.sh("kubectl wait --for=condition=Ready target/first --timeout=60s");
+                assert_eq!(site.zitadel.events().len(), 2, "nothing is made twice: {}", site.zitadel.dump());
+            }),
+            // Not the block before, in which the line goes on.
+            ("crd targets.zitadel-actions.dev\n", |site| {
+                assert!(site.zitadel.targets().is_empty(), "everything is deleted in ZITADEL too");
+                site.install("identity", "");
+                site.target("third");
+            }),
+            ("finalizers", |site| {
+                site.until("the Target has gone", || site.get("target", "third").is_none());
+                assert_eq!(site.zitadel.targets().len(), 1, "but not in ZITADEL");
+                site.renew();
+                site.install("identity", "");
+                site.target("audit-webhook");
+                site.sh("helm uninstall zitadel-actions --namespace identity");
+                site.sh("kubectl delete target audit-webhook --wait=false");
+            }),
+        ],
+        after: |site| {
+            site.until("the Target has gone", || site.get("target", "audit-webhook").is_none());
+            assert_eq!(site.zitadel.targets().len(), 2, "and its target stays in ZITADEL");
+        },
+        ..PLAIN
+    },
+    Scene {
+        document: "docs/upgrade.md",
+        generation: Generation::V2Beta,
+        prepare: |site| {
+            let url = site.zitadel.url();
+            let values = format!("zitadel: {{url: '{url}', allowHttp: true}}\nresyncIntervalSeconds: 1\n");
+            site.write("values.yaml", &values);
+            site.install("identity", "");
+            site.target("audit-webhook");
+        },
+        before: &[("jsonpath='{.status.connection.api}'", |site| site.zitadel.upgrade(Generation::V2))],
+        after: |site| {
+            assert_eq!(site.zitadel.events().len(), 1, "nothing is written in ZITADEL: {}", site.zitadel.dump());
+        },
+        ..PLAIN
+    },
+    Scene { document: "docs/verify.md", prepare: |_| {}, ..PLAIN },
+];
+
+/// Plays them all, some at once, and tells which fail. `DOC=docs/install.md` plays one.
+#[test]
+fn every_command_does_what_the_documents_say() {
+    let only = std::env::var("DOC").ok();
+    let chosen = |scene: &&Scene| only.as_deref().is_none_or(|only| scene.document == only);
+    let queue: Mutex<VecDeque<&Scene>> = Mutex::new(SCENES.iter().filter(chosen).collect());
+    let results = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                loop {
+                    let Some(scene) = queue.lock().unwrap().pop_front() else { return };
+                    let begun = Instant::now();
+                    let played = catch_unwind(AssertUnwindSafe(|| play(scene)));
+                    results.lock().unwrap().push((scene.document, begun.elapsed(), played.is_ok()));
+                }
+            });
+        }
+    });
+    let results = results.into_inner().unwrap();
+    for (document, time, ok) in &results {
+        println!("{:5.1} s  {document}{}", time.as_secs_f64(), if *ok { "" } else { "  FAILED" });
+    }
+    assert!(!results.is_empty(), "no such document: {only:?}");
+    let failed: Vec<_> = results.iter().filter(|(.., ok)| !ok).map(|(document, ..)| document).collect();
+    assert!(failed.is_empty(), "{failed:?}, see above");
+}

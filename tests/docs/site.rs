@@ -1,0 +1,197 @@
+//! Where the commands of a document run: a control plane of its own, the stand-in for ZITADEL, a copy of what the repository
+//! has, and a PATH with kubectl, helm and the operator. Nothing of the person who runs the test is used.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use devkit::control_plane::{ControlPlane, Options as Planes};
+use futures::executor::block_on;
+use serde_json::Value;
+use zitadel_stand_in::{Generation, Options, StandIn};
+
+use crate::kubelet::{Kubelet, logs};
+use crate::markdown::root;
+use crate::shell::{Said, run};
+
+/// Longest wait for anything.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// What of the repository a document may name.
+const FILES: [&str; 4] = ["charts", "crds", "examples", "integrations"];
+
+/// The release and namespace that most documents speak of.
+pub const RELEASE: &str = "zitadel-actions";
+
+/// There is no node, so what a pod has logged is in a file: what `kubectl logs` names has to exist, and then its log is
+/// shown. Everything else is kubectl's.
+const KUBECTL: &str = r#"#!/bin/bash
+logs=no
+words=()
+for word in "$@"; do
+  case "$word" in
+    logs) logs=yes; words+=(get) ;;
+    --tail=* | --since=* | --previous | --follow | -f) [ "$logs" = yes ] || words+=("$word") ;;
+    *) words+=("$word") ;;
+  esac
+done
+[ "$logs" = yes ] || exec REAL "$@"
+REAL "${words[@]}" > /dev/null && cat "$POD_LOGS"/pod-*.log
+"#;
+
+/// A place.
+pub struct Site {
+    // Ends before the control plane does.
+    kubelet: Option<Kubelet>,
+    pub plane: Arc<ControlPlane>,
+    pub zitadel: StandIn,
+    folder: tempfile::TempDir,
+}
+
+impl Site {
+    /// An empty cluster, and a ZITADEL of this generation. The file `pat.txt` has its token.
+    pub fn new(generation: Generation) -> Self {
+        let options = Options { external_domain: Some("auth.example.com".into()), ..Options::new(generation) };
+        Self::beside(block_on(StandIn::start(options)).unwrap())
+    }
+
+    /// An empty cluster beside another one, whose ZITADEL it shares.
+    pub fn beside(zitadel: StandIn) -> Self {
+        let plane = Arc::new(ControlPlane::start(Planes::default()).unwrap());
+        let kubelet = Some(Kubelet::start(Arc::clone(&plane)));
+        let site = Self { kubelet, plane, zitadel, folder: tempfile::tempdir().unwrap() };
+        for place in ["bin", "home", "work"] {
+            std::fs::create_dir(site.folder.path().join(place)).unwrap();
+        }
+        for name in FILES {
+            let copied = Command::new("cp").arg("-r").arg(root().join(name)).arg(site.work()).status().unwrap();
+            assert!(copied.success());
+        }
+        site.write("pat.txt", &site.zitadel.token());
+        let bin = site.folder.path().join("bin");
+        let link = |name: &str, to: &Path| std::os::unix::fs::symlink(to, bin.join(name)).unwrap();
+        link("helm", &devkit::tools::helm::ensure().unwrap());
+        link("zitadel-actions-operator", Path::new(env!("CARGO_BIN_EXE_zitadel-actions-operator")));
+        let kubectl = bin.join("kubectl");
+        std::fs::write(&kubectl, KUBECTL.replace("REAL", site.plane.kubectl().to_str().unwrap())).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(kubectl, mode).unwrap();
+        site
+    }
+
+    /// Another cluster, an empty one, in place of this one. ZITADEL and the files stay.
+    pub fn renew(&mut self) {
+        self.kubelet = None;
+        self.plane = Arc::new(ControlPlane::start(Planes::default()).unwrap());
+        self.kubelet = Some(Kubelet::start(Arc::clone(&self.plane)));
+    }
+
+    /// The folder in which commands run.
+    pub fn work(&self) -> PathBuf {
+        self.folder.path().join("work")
+    }
+
+    /// A file there.
+    pub fn write(&self, name: &str, text: &str) {
+        let path = self.work().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    fn environment(&self) -> Vec<(String, String)> {
+        let home = self.folder.path().join("home");
+        let bin = self.folder.path().join("bin");
+        let text = |path: PathBuf| path.to_str().unwrap().to_owned();
+        let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+        let mut all = vec![("PATH", path), ("KUBERC", "off".into()), ("LC_ALL", "C.UTF-8".into())];
+        all.push(("KUBECONFIG", text(self.plane.kubeconfig().to_owned())));
+        all.push(("KUBECACHEDIR", text(self.plane.dir().join("kubectl-cache"))));
+        all.push(("POD_LOGS", text(self.plane.dir().to_owned())));
+        for name in ["CACHE", "CONFIG", "DATA"] {
+            all.push((
+                match name {
+                    "CACHE" => "HELM_CACHE_HOME",
+                    "CONFIG" => "HELM_CONFIG_HOME",
+                    _ => "HELM_DATA_HOME",
+                },
+                text(home.join(name)),
+            ));
+        }
+        all.push(("HOME", text(home)));
+        all.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    /// Runs commands of the document, in a folder below the files.
+    pub fn run(&self, script: &str, folder: &str) -> Said {
+        run(script, &self.work().join(folder), &self.folder.path().join("state"), &self.environment())
+    }
+
+    /// Runs commands of the scene, which have to succeed.
+    pub fn sh(&self, script: &str) -> String {
+        let state = self.folder.path().join("scene");
+        let said = run(script, &self.work(), &state, &self.environment());
+        assert!(said.code == 0, "the scene could not be set: {script}\n{}\n{}", said.text, self.explain());
+        said.text
+    }
+
+    /// Applies manifests.
+    pub fn apply(&self, manifests: &str) {
+        self.write(".scene.yaml", manifests);
+        self.sh("kubectl apply --filename .scene.yaml");
+    }
+
+    /// The chart's current release in a namespace, with a Secret beside it and more values; returns when it is rolled out.
+    pub fn install(&self, namespace: &str, values: &str) {
+        self.sh(&format!(
+            "kubectl create namespace {namespace} --dry-run=client --output=yaml | kubectl apply --filename -
+             kubectl --namespace {namespace} create secret generic iam-admin-pat --from-file=pat=pat.txt \
+               --dry-run=client --output=yaml | kubectl apply --filename -
+             helm upgrade --install {RELEASE} charts/zitadel-actions-operator --namespace {namespace} \
+               --set zitadel.url={},zitadel.allowHttp=true,zitadel.timeoutSeconds=2,resyncIntervalSeconds=1 {values}
+             kubectl --namespace {namespace} rollout status deployment/zitadel-actions-operator",
+            self.zitadel.url()
+        ));
+    }
+
+    /// A Target that is Ready.
+    pub fn target(&self, name: &str) {
+        self.apply(&manifest(name, ""));
+        self.sh(&format!("kubectl wait --for=condition=Ready target/{name} --timeout=60s"));
+    }
+
+    /// An object of the namespace default.
+    pub fn get(&self, kind: &str, name: &str) -> Option<Value> {
+        let mut kubectl = self.plane.kubectl_command();
+        kubectl.args(["get", "--output=json", "--ignore-not-found", kind, name]).stderr(Stdio::null());
+        serde_json::from_slice(&kubectl.output().unwrap().stdout).ok()
+    }
+
+    /// Waits until something holds.
+    pub fn until(&self, what: &str, holds: impl Fn() -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !holds() {
+            assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain: {what}\n{}", self.explain());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Everything that helps to understand a failure.
+    pub fn explain(&self) -> String {
+        let mut kubectl = self.plane.kubectl_command();
+        kubectl.args(["get", "--all-namespaces", "targets,connections,deployments,pods,events", "--output=wide"]);
+        let objects = kubectl.output().map(|said| String::from_utf8_lossy(&said.stdout).into_owned());
+        let log = logs(self.plane.dir());
+        let lines: Vec<&str> = log.lines().collect();
+        let end = lines[lines.len().saturating_sub(40)..].join("\n");
+        format!("{}\n--- operator\n{end}\n--- {}", objects.unwrap_or_default(), self.zitadel.dump())
+    }
+}
+
+/// A Target with a webhook, and more of a spec, indented by two.
+pub fn manifest(name: &str, spec: &str) -> String {
+    format!(
+        "apiVersion: zitadel-actions.dev/v1alpha1\nkind: Target\nmetadata:\n  name: {name}\nspec:\n  \
+         restWebhook: {{interruptOnError: false}}\n  timeout: 10s\n  endpoint: https://hooks.example.com/zitadel\n{spec}"
+    )
+}
