@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -31,8 +31,9 @@ use crate::controller::duty::Duty;
 use crate::controller::link::Link;
 use crate::controller::links::Links;
 use crate::controller::offer::{ClusterConnections, Common, PlainHttp};
-use crate::controller::{self, CONCURRENCY, PASS_DEADLINE};
+use crate::controller::{self, CONCURRENCY, PASS_DEADLINE, figures};
 use crate::ops::http::{Health, serve};
+use crate::ops::metrics::PerTarget;
 use crate::ops::telemetry::{self, Level, LogFormat};
 use crate::ops::{Metrics, admin, shutdown};
 use crate::zitadel::Client;
@@ -122,6 +123,10 @@ struct Run {
     /// Loopback address for /log-level, which shows and changes what is logged (GET and PUT); none by default
     #[arg(long, env = "ADMIN_ADDR", value_name = "ADDRESS", value_parser = loopback)]
     admin_addr: Option<SocketAddr>,
+
+    /// Whether each Target has series of its own in the metrics; the totals are always there
+    #[arg(long, env = "METRICS_PER_TARGET", value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
+    metrics_per_target: bool,
 
     /// How log lines look
     #[arg(long, env = "LOG_FORMAT", value_name = "FORMAT", default_value_t = LogFormat::Json)]
@@ -287,11 +292,12 @@ async fn operate(run: &Run, settings: Option<Settings>, level: Level) -> anyhow:
         "starting"
     );
     let default = settings.map(|settings| run.default_link(settings, &metrics));
-    let kube = api_server::client().await.context("cannot set up the Kubernetes client")?;
+    let kube = api_server::client(&metrics).await.context("cannot set up the Kubernetes client")?;
     let links = Links::new(default, run.common(&kube, &metrics));
     let (election, leadership) = run.election.election(&kube, &run.home(&kube), &metrics)?;
     let duty = Duty { leadership, labels: run.scope.labels() };
     let context = Arc::new(Context::new(kube, links, metrics, Duration::from_secs(run.resync_interval), duty));
+    figures::show(&context, if run.metrics_per_target { PerTarget::Shown } else { PerTarget::LeftOut });
 
     // The probes answer until the last create is committed: a stopping pod is not a dead one.
     let finished = CancellationToken::new();

@@ -28,6 +28,8 @@ pub struct Connector {
     keys: Option<Arc<Keys>>,
     state: Mutex<State>,
     changed: Notify,
+    /// Whether the newest probe succeeded.
+    up: std::sync::Mutex<Option<bool>>,
     /// The instance that answered last.
     instance: std::sync::Mutex<Option<String>>,
     /// The issuer that it named; asked for the status of a resource alone.
@@ -76,6 +78,7 @@ impl Connector {
             keys: None,
             state: Mutex::new(State::Unproved),
             changed: Notify::new(),
+            up: std::sync::Mutex::default(),
             instance: std::sync::Mutex::default(),
             issuer: std::sync::Mutex::default(),
         }
@@ -91,6 +94,11 @@ impl Connector {
     /// Id of the instance that answered last.
     pub(super) fn instance(&self) -> Option<String> {
         self.instance.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether the newest probe succeeded; none before the first one.
+    pub(super) fn up(&self) -> Option<bool> {
+        *self.up.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The client.
@@ -112,6 +120,7 @@ impl Connector {
             State::Unproved | State::Doubted => 0,
         };
         let result = self.probe().await;
+        *self.up.lock().unwrap_or_else(PoisonError::into_inner) = Some(result.is_ok());
         *state = match &result {
             Ok(identity) => {
                 tracing::info!(

@@ -28,10 +28,11 @@ use super::link::{Key, Link};
 use super::links::{Change, Entry};
 use super::offer::Offer;
 use super::wake::{self, Shard, wake_each};
-use super::{api_server, news, observer};
+use super::{api_server, figures, news, observer};
 use crate::api::condition::Health;
 use crate::api::connection::{ClusterConnection, Connection, ConnectionKind, ConnectionReport};
 use crate::api::{CONNECTION_FINALIZER, FIELD_MANAGER, GROUP, VERSION};
+use crate::ops::Metrics;
 use crate::plan::connection::{Look, Report, Step, View, plan, render};
 
 /// How often connections that are being deleted, and writes that failed, are looked at.
@@ -91,21 +92,32 @@ fn watches(context: &Context, namespaces: &[String]) -> Vec<(ConnectionKind, Box
     } else {
         namespaces.iter().map(|namespace| Api::namespaced(client.clone(), namespace)).collect()
     };
-    let of_namespaces = apis.into_iter().enumerate().map(|(number, api)| watched::<Connection>(number, api));
+    let metrics = context.metrics();
+    let of_namespaces = apis
+        .into_iter()
+        .enumerate()
+        .map(|(number, api)| watched::<Connection>(metrics, number, ConnectionKind::Connection, api));
     let mut all: Vec<_> = of_namespaces.map(|watch| (ConnectionKind::Connection, watch)).collect();
     if context.links().serves_cluster() {
-        let watch = watched::<ClusterConnection>(all.len(), Api::all(client));
-        all.push((ConnectionKind::ClusterConnection, watch));
+        let kind = ConnectionKind::ClusterConnection;
+        all.push((kind, watched::<ClusterConnection>(metrics, all.len(), kind, Api::all(client))));
     }
     all
 }
 
-fn watched<K>(watch: usize, api: Api<DeserializeGuard<K>>) -> BoxStream<'static, Seen>
+fn watched<K>(
+    metrics: &Arc<Metrics>,
+    watch: usize,
+    kind: ConnectionKind,
+    api: Api<DeserializeGuard<K>>,
+) -> BoxStream<'static, Seen>
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
     for<'a> Offer: From<&'a K>,
 {
-    let stream = watcher(api, api_server::watch()).default_backoff().filter_map(move |event| {
+    let told = figures::watch(metrics, kind.into(), &api);
+    let events = watcher(api, api_server::watch()).default_backoff().inspect(told);
+    let stream = events.filter_map(move |event| {
         let news = match event {
             Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => match &object.0 {
                 Ok(object) => Some(News::There(Box::new(Offer::from(object)))),

@@ -120,7 +120,7 @@ impl Context {
         &self.links
     }
 
-    pub(super) fn metrics(&self) -> &Metrics {
+    pub(super) const fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
 

@@ -1,6 +1,7 @@
 //! One connection with all that its Targets share: the connector, the observer with its last list, and what the
 //! connection depends on beside its own spec.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,6 +61,17 @@ impl Key {
             Self::ClusterConnection { name } => {
                 Some(ConnectionRef { kind: ConnectionKind::ClusterConnection, name: name.clone() })
             }
+        }
+    }
+}
+
+/// As metrics show it.
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::Connection { namespace, name } => write!(f, "Connection/{namespace}/{name}"),
+            Self::ClusterConnection { name } => write!(f, "ClusterConnection/{name}"),
         }
     }
 }

@@ -114,6 +114,13 @@ impl Links {
         self.entries().keys().cloned().collect()
     }
 
+    /// Every connection, or why there is none of that name.
+    pub(super) fn all(&self) -> Vec<(Key, Result<Arc<Link>, String>)> {
+        let default = self.default.iter().map(|link| (Key::Default, Ok(Arc::clone(link))));
+        let entries = self.entries();
+        default.chain(entries.iter().map(|(key, entry)| (key.clone(), entry.link.clone()))).collect()
+    }
+
     /// The connection with this name, whoever may use it.
     pub(super) fn link(&self, key: &Key) -> Option<Arc<Link>> {
         match key {

@@ -13,6 +13,7 @@ mod connections;
 pub mod context;
 mod create;
 pub mod duty;
+pub mod figures;
 mod holders;
 pub mod link;
 pub mod links;
@@ -20,6 +21,7 @@ mod namespaces;
 pub mod news;
 pub mod observer;
 pub mod offer;
+mod reconcile;
 mod secrets;
 pub mod target;
 mod vanished;
@@ -29,9 +31,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures::{Stream, StreamExt, future};
+use futures::{Stream, StreamExt, TryStreamExt, future};
 use kube::core::DeserializeGuard;
-use kube::runtime::controller::{Config, Controller};
+use kube::runtime::controller::{Config, Controller, Error};
 use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::{PredicateConfig, WatchStreamExt, watcher};
 use kube::{Api, Resource};
@@ -39,6 +41,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::target::Target;
 use crate::api::{FINALIZER, RECONCILE_ANNOTATION};
+use crate::ops::metrics::WatchKind;
 use context::Context;
 
 /// A Target, or the reason why the object could not be read as one: one such object must not stop the watch.
@@ -103,10 +106,13 @@ async fn one(
     stop: CancellationToken,
 ) {
     let first = Arc::new(AtomicBool::new(true));
-    let (unfilled, shared) = (Arc::clone(&first), Arc::clone(&context));
+    let (unfilled, shared, counting) = (Arc::clone(&first), Arc::clone(&context), Arc::clone(&context));
+    let told = figures::watch(context.metrics(), WatchKind::Target, &api);
     let stream = watcher(api, api_server::watch())
         .default_backoff()
         .reflect(writer)
+        .inspect(told)
+        .inspect(figures::waits(context.metrics()))
         .inspect(move |event| match event {
             Ok(watcher::Event::InitDone) if unfilled.swap(false, Ordering::Relaxed) => shared.filled(),
             Ok(watcher::Event::Delete(object @ DeserializeGuard(Ok(gone)))) if shared.duty().calls_for(object) => {
@@ -120,14 +126,20 @@ async fn one(
                 tracing::warn!(%error, "the watch of Targets failed; trying again");
             }
         })
-        .predicate_filter(trigger(&context), PredicateConfig::default());
+        .predicate_filter(trigger(&context), PredicateConfig::default())
+        .inspect_ok(move |object| counting.metrics().queue().asked(reconcile::entry(object)));
     let stopping = stop.clone();
     let running = Controller::for_stream(stream, reader)
         .with_config(Config::default().concurrency(CONCURRENCY))
         .reconcile_on(woken)
         .graceful_shutdown_on(async move { stop.cancelled().await })
-        .run(target::reconcile, target::on_error, context)
-        .for_each(|_| future::ready(()));
+        .run(reconcile::reconcile, reconcile::on_error, Arc::clone(&context))
+        .for_each(move |ended| {
+            if let Err(Error::ObjectNotFound(gone)) = ended {
+                context.metrics().queue().forget(&reconcile::entry_of(&gone));
+            }
+            future::ready(())
+        });
     // Before its first list kube's controller waits for it and nothing else, a shutdown included (seen with 5.0.0).
     let idle = async {
         stopping.cancelled().await;

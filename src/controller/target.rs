@@ -1,36 +1,33 @@
 //! One pass over a Target: ask the planner, do the step, tell it what came of it, until it says that the pass is over.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use tokio::time::Instant;
-use tracing::{Instrument, info_span, warn};
+use tracing::Instrument;
 
 use super::backoff::jittered;
 use super::cluster::{Cluster, WriteError};
 use super::context::{Context, Rest};
 use super::create::{Create, End};
 use super::link::Link;
-use super::{Guarded, PASS_DEADLINE, has_finalizer, news};
+use super::reconcile::again;
+use super::{PASS_DEADLINE, has_finalizer, news};
 use crate::api::claim::{Claim, ClaimState};
 use crate::api::condition::{ConditionType, Health, find};
 use crate::api::reason::Reason;
 use crate::api::target::{Target, TargetStatus};
 use crate::api::{CLAIM_ANNOTATION, RECONCILE_ANNOTATION};
-use crate::ops::metrics::PassResult;
+use crate::ops::metrics::DriftAction;
 use crate::plan::{self, Answer, Candidate, Connection, Facts, Object, Release, RemoteFacts, Retry, Step, Verdict};
 use crate::zitadel::client::Turn;
 use crate::zitadel::{Client, Error, Identity, TargetConfig, TargetName};
 
 /// More steps than the longest path through the planner has: a guard against a loop in it.
 const MOST_STEPS: usize = 64;
-/// How soon a pass that lost a race looks again.
-const AFTER_CONFLICT: Duration = Duration::from_millis(200);
 
 /// Why a pass did not reach a verdict. The object's own trouble is never an error: it is a verdict, in its status.
 #[derive(Debug, thiserror::Error)]
@@ -49,96 +46,6 @@ pub enum PassError {
     Internal(&'static str),
 }
 
-/// Reconciles one object; isolates panics and bounds the time.
-///
-/// # Errors
-/// When the pass could not be finished; the object is tried again with back-off.
-pub async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Arc<PassError>> {
-    if !context.duty().calls_for(&object) {
-        // Whoever begins to lead looks at every object; a change of labels asks for a pass.
-        return Ok(Action::await_change());
-    }
-    let target = match &object.0 {
-        Ok(target) => target,
-        Err(invalid) => {
-            warn!(
-                name = invalid.metadata.name,
-                namespace = invalid.metadata.namespace,
-                error = invalid.error,
-                "unreadable Target"
-            );
-            return Err(Arc::new(PassError::Unreadable(invalid.error.clone())));
-        }
-    };
-    let (newest, rest) = context.newest(target);
-    // Nothing newer than our own last write has been seen: this is its echo.
-    match rest {
-        Rest::Until(due) => return Ok(Action::requeue(due.saturating_duration_since(Instant::now()))),
-        Rest::UntilChange => return Ok(Action::await_change()),
-        Rest::Never => {}
-    }
-    let span = info_span!(
-        "target",
-        controller = "target",
-        reconcile_id = context.next_pass(),
-        namespace = target.namespace(),
-        resource = target.name_any(),
-        uid = target.uid(),
-        generation = newest.metadata.generation
-    );
-    let guard = context.metrics().pass();
-    let seen = Arc::clone(&newest);
-    let pass = AssertUnwindSafe(Pass::new(&context, newest).run().instrument(span)).catch_unwind();
-    let result = match tokio::time::timeout(PASS_DEADLINE, pass).await {
-        Ok(Ok(result)) => result,
-        Ok(Err(_)) => {
-            context.metrics().panicked();
-            Err(PassError::Internal("a pass panicked"))
-        }
-        Err(_) => {
-            context.metrics().timed_out();
-            Err(PassError::Deadline)
-        }
-    };
-    if let Err(PassError::Write(WriteError::Conflict)) = &result {
-        catch_up(&context, &seen).await;
-    }
-    drop(guard);
-    context.metrics().pass_ended(match &result {
-        Ok(_) => PassResult::success,
-        Err(PassError::Write(WriteError::Conflict | WriteError::Gone)) => PassResult::requeue_after,
-        Err(_) => PassResult::error,
-    });
-    result.map_err(Arc::new)
-}
-
-/// After a lost race the cache may stay behind for as long as its watch sleeps: the next pass begins with the object as
-/// it is now.
-async fn catch_up(context: &Context, seen: &Target) {
-    match context.cluster().current(seen).await {
-        Ok(current) => context.remember(&Arc::new(current), Rest::Never, context.written(seen)),
-        Err(WriteError::Gone) => context.forget(seen),
-        Err(error) => tracing::debug!(%error, "the object could not be read anew"),
-    }
-}
-
-/// What happens after a pass without a verdict.
-#[must_use]
-#[expect(clippy::needless_pass_by_value, reason = "the signature of kube's error policy")]
-pub fn on_error(object: Arc<Guarded>, error: &Arc<PassError>, context: Arc<Context>) -> Action {
-    use kube::Resource;
-    let meta = object.meta();
-    match error.as_ref() {
-        PassError::Write(WriteError::Conflict) => Action::requeue(jittered(AFTER_CONFLICT)),
-        PassError::Write(WriteError::Gone) => Action::await_change(),
-        error => {
-            let delay = context.backoff().next(meta.uid.as_deref().unwrap_or_default());
-            warn!(namespace = meta.namespace, name = meta.name, %error, retry = ?delay, "a pass failed");
-            Action::requeue(delay)
-        }
-    }
-}
-
 /// A pass in progress.
 pub(super) struct Pass<'a> {
     pub(super) context: &'a Arc<Context>,
@@ -151,6 +58,8 @@ pub(super) struct Pass<'a> {
     rival: Option<String>,
     definition_going: bool,
     began: Instant,
+    /// When this generation was applied, if it has not been Ready since then, as far as that is known.
+    applied: Option<Timestamp>,
 }
 
 enum Next {
@@ -160,8 +69,10 @@ enum Next {
 }
 
 impl<'a> Pass<'a> {
-    fn new(context: &'a Arc<Context>, object: Arc<Target>) -> Self {
+    pub(super) fn new(context: &'a Arc<Context>, object: Arc<Target>) -> Self {
         let claim = claim_of(&object);
+        // Now, as the watch may show the outcome before the pass ends.
+        let applied = context.metrics().targets().waits().applied(&object);
         let facts = Facts::resume(context.written(&object));
         Self {
             context,
@@ -174,10 +85,11 @@ impl<'a> Pass<'a> {
             rival: None,
             definition_going: false,
             began: Instant::now(),
+            applied,
         }
     }
 
-    async fn run(mut self) -> Result<Action, PassError> {
+    pub(super) async fn run(mut self) -> Result<Action, PassError> {
         self.rival = self.find_rival();
         if self.object.metadata.deletion_timestamp.is_some() {
             self.definition_going = self.cluster().definition_going().await?;
@@ -290,6 +202,9 @@ impl<'a> Pass<'a> {
         self.object = Arc::new(object);
         self.claim = claim_of(&self.object);
         self.context.remember(&self.object, Rest::Never, self.facts.written().cloned());
+        if let Some(applied) = self.applied.take_if(|_| is_settled(&self.object)) {
+            self.context.metrics().targets().ready(applied);
+        }
     }
 
     async fn write_claim(&mut self, claim: &Claim) -> Result<Answer, PassError> {
@@ -337,8 +252,17 @@ impl<'a> Pass<'a> {
             object: Arc::clone(&self.object),
             connection,
         };
-        let posted = config.clone();
-        let running = self.context.creates().spawn(async move { task.run(turn, &posted).await }.in_current_span());
+        let (posted, context) = (config.clone(), Arc::clone(self.context));
+        let creating = async move {
+            let result = task.run(turn, &posted).await;
+            match &result {
+                Err(End::Refused(error)) if error.may_have_committed() => context.metrics().targets().outcome_unknown(),
+                Err(End::Orphaned) => context.metrics().targets().orphan_found(),
+                Ok(_) | Err(End::Refused(_)) => {}
+            }
+            result
+        };
+        let running = self.context.creates().spawn(creating.in_current_span());
         match running.await {
             Ok(Ok((created, committed))) => {
                 self.take(committed);
@@ -358,6 +282,9 @@ impl<'a> Pass<'a> {
         let status = self.rendered(&verdict);
         let committed = self.cluster().write_status(&self.object, &status).await?;
         self.take(committed);
+        if self.object.spec.external_id.is_none() {
+            self.context.metrics().targets().orphan_found();
+        }
         Ok(Answer::Committed(candidate.id))
     }
 
@@ -385,27 +312,33 @@ impl<'a> Pass<'a> {
             let written = self.cluster().write_status(&self.object, &status).await?;
             self.take(written);
         }
-        self.count(&status);
+        self.count(&status, news);
         self.report(verdict, news).await;
         let delay = self.delay(verdict.retry);
         let rest = delay.map_or(Rest::UntilChange, |delay| Rest::Until(Instant::now() + delay));
         // An older view must not be taken for the current one by the next pass either.
         let unread = self.facts.written().filter(|_| verdict.health != Health::Ready).cloned();
         self.context.remember(&self.object, rest, unread);
-        Ok(delay.map_or_else(Action::await_change, Action::requeue))
+        Ok(delay.map_or_else(Action::await_change, |delay| again(self.context, &*self.object, delay)))
     }
 
     /// Counts what status says, which the ten-minute rule may have changed.
-    fn count(&self, status: &TargetStatus) {
+    fn count(&self, status: &TargetStatus, news: bool) {
         let ready = find(&status.conditions, ConditionType::Ready).filter(|ready| ready.status != "True");
         if let Some(reason) = ready.and_then(|ready| Reason::parse(&ready.reason)) {
             let terminal = find(&status.conditions, ConditionType::Stalled).is_some();
             self.context.metrics().failed(reason, terminal);
+            if news && reason == Reason::Drifted {
+                self.context.metrics().targets().drifted(DriftAction::observed);
+            }
         }
     }
 
     async fn report(&self, verdict: &Verdict, news: bool) {
         let Some(note) = &verdict.note else { return };
+        if note.kind == plan::NoteKind::DriftCorrected {
+            self.context.metrics().targets().drifted(DriftAction::corrected);
+        }
         if news || !matches!(note.kind, plan::NoteKind::Failed(_)) {
             news::tell(self.context, &self.object, note, self.began.elapsed()).await;
         }

@@ -15,6 +15,7 @@ use super::connection::{Due, Standing};
 use super::context::Context;
 use super::link::{Inputs, Key, Link};
 use super::observer;
+use super::reconcile::entry;
 use crate::api::reason::Reason;
 use crate::api::target::Target;
 
@@ -32,6 +33,7 @@ impl Shard {
             return;
         }
         context.disturb(target);
+        context.metrics().queue().asked(entry(object));
         // The receiver lives as long as the controller; without it there is nobody to wake.
         let _ = self.wake.unbounded_send(ObjectRef::from_obj(object));
     }

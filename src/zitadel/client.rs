@@ -133,6 +133,12 @@ impl Client {
         self.transport.settings().url.as_str().trim_end_matches('/').to_owned()
     }
 
+    /// When the credential expires that a person has to replace, where that is known: of key files, once one was used.
+    #[must_use]
+    pub fn credential_expires(&self) -> Option<Timestamp> {
+        self.tokens.expires()
+    }
+
     /// Longest time for one call.
     #[must_use]
     pub fn timeout(&self) -> Duration {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
+use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use url::form_urlencoded::byte_serialize;
@@ -38,6 +39,16 @@ pub(super) enum Proof {
     Key(ServiceKey, String),
     /// Client id and secret.
     Client { id: SecretString, secret: SecretString, method: ClientAuth },
+}
+
+impl Proof {
+    /// When it expires, if it says so.
+    pub(super) const fn expires(&self) -> Option<Timestamp> {
+        match self {
+            Self::Key(key, _) => key.expires,
+            Self::Client { .. } => None,
+        }
+    }
 }
 
 /// A fresh token.

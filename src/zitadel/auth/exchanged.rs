@@ -9,6 +9,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::assertion::ServiceKey;
@@ -55,6 +56,8 @@ struct State {
     failure: Option<Failure>,
     /// When a refused call last led to an exchange.
     renewed: Option<Instant>,
+    /// Of the key that was tried last.
+    expires: Option<Timestamp>,
 }
 
 struct Held {
@@ -121,6 +124,11 @@ impl Exchanged {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When the key expires that was tried last, where it says so.
+    pub(super) fn expires(&self) -> Option<Timestamp> {
+        self.state().expires
     }
 
     /// The token to send.
@@ -201,7 +209,9 @@ impl Exchanged {
 
     async fn exchange(&self, material: Material, print: u64) -> Result<Bearer, Error> {
         let started = Instant::now();
-        let result = match material.proof() {
+        let proof = material.proof();
+        self.state().expires = proof.as_ref().ok().and_then(Proof::expires);
+        let result = match proof {
             Ok(proof) => self.endpoint.exchange(&proof).await,
             Err(error) => Err(error),
         };

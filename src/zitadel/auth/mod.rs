@@ -15,6 +15,7 @@ mod tests;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 pub use refusal::NoToken;
 pub use source::{Slot, Source};
 
@@ -95,6 +96,15 @@ impl Tokens {
         match &self.0 {
             Kind::Fixed(fixed) => fixed.bearer().await,
             Kind::Exchanged(exchanged) => exchanged.bearer().await,
+        }
+    }
+
+    /// When the credential expires that a person would have to replace, where that is known: of the key that the newest
+    /// token was asked for with. A personal access token does not tell, and client secrets have no end.
+    pub(super) fn expires(&self) -> Option<Timestamp> {
+        match &self.0 {
+            Kind::Fixed(_) => None,
+            Kind::Exchanged(exchanged) => exchanged.expires(),
         }
     }
 

@@ -1,0 +1,79 @@
+//! What metrics are told of the caches, the watches and the connections.
+//!
+//! Only hands over; what it means is said in `ops::metrics`. May import `ops`.
+
+use std::sync::{Arc, Weak};
+
+use jiff::Timestamp;
+use kube::runtime::watcher;
+use kube::{Api, Resource};
+
+use super::Guarded;
+use super::context::Context;
+use super::link::{Key, Link};
+use crate::ops::Metrics;
+use crate::ops::metrics::{Connection, PerTarget, Sources, WatchKind};
+
+/// Has metrics look at the caches of this process whenever somebody asks.
+pub fn show(context: &Arc<Context>, per_target: PerTarget) {
+    let (cache, links) = (Arc::downgrade(context), Arc::downgrade(context));
+    context.metrics().look_at(Sources {
+        targets: Box::new(move |take| {
+            let Some(context) = Weak::upgrade(&cache) else { return };
+            for object in context.targets() {
+                if context.duty().covers(&object) {
+                    take(object.meta(), object.0.as_ref().ok());
+                }
+            }
+        }),
+        connections: Box::new(move || Weak::upgrade(&links).map(|context| connections(&context)).unwrap_or_default()),
+        per_target,
+    });
+}
+
+fn connections(context: &Context) -> Vec<Connection> {
+    let told = |(key, link): (Key, Result<Arc<Link>, String>)| match link {
+        Ok(link) => {
+            let expires = link.connector.client().credential_expires();
+            Connection { name: key.to_string(), up: link.connector.up(), expires }
+        }
+        Err(_) => Connection { name: key.to_string(), up: Some(false), expires: None },
+    };
+    context.links().all().into_iter().map(told).collect()
+}
+
+/// Counts what a watch delivers, which may be no more than a failure.
+pub(super) fn watch<K: Resource>(
+    metrics: &Arc<Metrics>,
+    kind: WatchKind,
+    api: &Api<K>,
+) -> impl FnMut(&watcher::Result<watcher::Event<K>>) + use<K> {
+    let (metrics, path) = (Arc::clone(metrics), api.resource_url().to_owned());
+    move |event| match event {
+        // The beginning of a list is told before it is asked for.
+        Ok(watcher::Event::Init) => {}
+        Ok(_) => metrics.api_server().watch_works(&path),
+        Err(_) => metrics.api_server().watch_failed(kind, &path),
+    }
+}
+
+/// Notes who waits for a verdict, as the watch of Targets shows it.
+pub(super) fn waits(metrics: &Arc<Metrics>) -> impl FnMut(&watcher::Result<watcher::Event<Guarded>>) + use<> {
+    let metrics = Arc::clone(metrics);
+    move |event| {
+        let waits = metrics.targets().waits();
+        match event {
+            Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => {
+                if let Ok(target) = &object.0 {
+                    waits.see(target, Timestamp::now());
+                }
+            }
+            Ok(watcher::Event::Delete(object)) => {
+                if let Ok(target) = &object.0 {
+                    waits.gone(target);
+                }
+            }
+            Ok(watcher::Event::Init | watcher::Event::InitDone) | Err(_) => {}
+        }
+    }
+}

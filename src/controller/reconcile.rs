@@ -1,0 +1,134 @@
+//! From an entry of the queue to a pass, and from its end to the next entry.
+//!
+//! What kube calls. A pass itself is in [`super::target`]; here it is bounded in time, its panics are confined, and the queue is
+//! kept count of.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use kube::api::DynamicObject;
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
+use kube::{Resource, ResourceExt};
+use tokio::time::Instant;
+use tracing::{Instrument, info_span, warn};
+
+use super::backoff::jittered;
+use super::cluster::WriteError;
+use super::context::{Context, Rest};
+use super::target::{Pass, PassError};
+use super::{Guarded, PASS_DEADLINE};
+use crate::api::target::Target;
+use crate::ops::metrics::PassResult;
+
+/// How soon a pass that lost a race looks again.
+const AFTER_CONFLICT: Duration = Duration::from_millis(200);
+
+/// An object as the queue's metrics know it: namespace/name.
+pub(super) fn entry(object: &impl Resource) -> String {
+    let meta = object.meta();
+    format!("{}/{}", meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
+}
+
+/// The same, of an object that is not there any more.
+pub(super) fn entry_of(gone: &ObjectRef<DynamicObject>) -> String {
+    format!("{}/{}", gone.namespace.as_deref().unwrap_or_default(), gone.name)
+}
+
+/// Has an object looked at again after this time, if nothing asks for it before.
+pub(super) fn again(context: &Context, object: &impl Resource, delay: Duration) -> Action {
+    context.metrics().queue().asked_after(entry(object), delay);
+    Action::requeue(delay)
+}
+
+/// Reconciles one object; isolates panics and bounds the time.
+///
+/// # Errors
+/// When the pass could not be finished; the object is tried again with back-off.
+pub async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Arc<PassError>> {
+    let _working = context.metrics().queue().begin(&entry(&*object));
+    if !context.duty().calls_for(&object) {
+        // Whoever begins to lead looks at every object; a change of labels asks for a pass.
+        return Ok(Action::await_change());
+    }
+    let target = match &object.0 {
+        Ok(target) => target,
+        Err(invalid) => {
+            warn!(
+                name = invalid.metadata.name,
+                namespace = invalid.metadata.namespace,
+                error = invalid.error,
+                "unreadable Target"
+            );
+            return Err(Arc::new(PassError::Unreadable(invalid.error.clone())));
+        }
+    };
+    let (newest, rest) = context.newest(target);
+    // Nothing newer than our own last write has been seen: this is its echo.
+    match rest {
+        Rest::Until(due) => return Ok(again(&context, &*object, due.saturating_duration_since(Instant::now()))),
+        Rest::UntilChange => return Ok(Action::await_change()),
+        Rest::Never => {}
+    }
+    let span = info_span!(
+        "target",
+        controller = "target",
+        reconcile_id = context.next_pass(),
+        namespace = target.namespace(),
+        resource = target.name_any(),
+        uid = target.uid(),
+        generation = newest.metadata.generation
+    );
+    let guard = context.metrics().pass();
+    let seen = Arc::clone(&newest);
+    let pass = AssertUnwindSafe(Pass::new(&context, newest).run().instrument(span)).catch_unwind();
+    let result = match tokio::time::timeout(PASS_DEADLINE, pass).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) => {
+            context.metrics().panicked();
+            Err(PassError::Internal("a pass panicked"))
+        }
+        Err(_) => {
+            context.metrics().timed_out();
+            Err(PassError::Deadline)
+        }
+    };
+    if let Err(PassError::Write(WriteError::Conflict)) = &result {
+        catch_up(&context, &seen).await;
+    }
+    drop(guard);
+    context.metrics().pass_ended(match &result {
+        Ok(_) => PassResult::success,
+        Err(PassError::Write(WriteError::Conflict | WriteError::Gone)) => PassResult::requeue_after,
+        Err(_) => PassResult::error,
+    });
+    result.map_err(Arc::new)
+}
+
+/// After a lost race the cache may stay behind for as long as its watch sleeps: the next pass begins with the object as
+/// it is now.
+async fn catch_up(context: &Context, seen: &Target) {
+    match context.cluster().current(seen).await {
+        Ok(current) => context.remember(&Arc::new(current), Rest::Never, context.written(seen)),
+        Err(WriteError::Gone) => context.forget(seen),
+        Err(error) => tracing::debug!(%error, "the object could not be read anew"),
+    }
+}
+
+/// What happens after a pass without a verdict.
+#[must_use]
+#[expect(clippy::needless_pass_by_value, reason = "the signature of kube's error policy")]
+pub fn on_error(object: Arc<Guarded>, error: &Arc<PassError>, context: Arc<Context>) -> Action {
+    let meta = object.meta();
+    match error.as_ref() {
+        PassError::Write(WriteError::Conflict) => again(&context, &*object, jittered(AFTER_CONFLICT)),
+        PassError::Write(WriteError::Gone) => Action::await_change(),
+        error => {
+            let delay = context.backoff().next(meta.uid.as_deref().unwrap_or_default());
+            warn!(namespace = meta.namespace, name = meta.name, %error, retry = ?delay, "a pass failed");
+            again(&context, &*object, delay)
+        }
+    }
+}
