@@ -9,15 +9,9 @@ use crate::site::{Site, manifest};
 
 const NAMESPACE: &str = "identity";
 
-fn reason(site: &Site, name: &str) -> String {
-    let target = site.get("target", name).unwrap_or_default();
-    let conditions = target["status"]["conditions"].as_array().cloned().unwrap_or_default();
-    let ready = conditions.into_iter().find(|condition| condition["type"] == "Ready").unwrap_or_default();
-    ready["reason"].as_str().unwrap_or_default().to_owned()
-}
-
-fn until_reason(site: &Site, name: &str, wanted: &str) {
-    site.until(&format!("{name} says {wanted}"), || reason(site, name) == wanted);
+fn until_reason(site: &Site, name: &str, reason: &str) {
+    let path = r#"{.status.conditions[?(@.type=="Ready")].reason}"#;
+    site.sh(&format!("kubectl wait --for=jsonpath='{path}'={reason} target/{name} --timeout=90s"));
 }
 
 fn until_ready(site: &Site, name: &str) -> String {
@@ -35,105 +29,84 @@ fn count(site: &Site, kind: EventKind) -> usize {
     site.zitadel.events().iter().filter(|event| event.kind == kind).count()
 }
 
-fn stop_operator(site: &Site) {
-    site.sh(&format!("kubectl --namespace {NAMESPACE} scale deployment zitadel-actions-operator --replicas=0"));
-    let pods = || site.sh(&format!("kubectl --namespace {NAMESPACE} get pods --output=name"));
-    site.until("no operator runs", || pods().trim().is_empty());
-}
+const MANIFESTS: [&str; 3] = ["manifest", "manifest-2", "manifest-3"];
+const ANNOTATIONS: [&str; 3] = ["annotations", "annotations-renamed", "annotations-deleted"];
+const STATUS: [&str; 2] = ["status", "status-2"];
 
-fn start_operator(site: &Site) {
+/// The objects whose names begin so, without what no API server takes back: what a backup tool restores, but for status.
+fn saved(site: &Site, kind: &str) -> String {
+    let file = format!("{kind}.yaml");
+    let copy = "grep -v -E '^    (uid|resourceVersion|creationTimestamp|generation): '";
     site.sh(&format!(
-        "kubectl --namespace {NAMESPACE} scale deployment zitadel-actions-operator --replicas=1
-         kubectl --namespace {NAMESPACE} rollout status deployment/zitadel-actions-operator"
+        "kubectl get $(kubectl get targets --output=name | grep '/{kind}') --output=yaml --ignore-not-found | {copy} > {file}"
     ));
+    file
 }
 
-/// Three Targets, of which a copy of the objects is kept in `live.yaml`, and then another, empty cluster.
-fn lost(generation: Generation) -> (Site, Vec<String>) {
-    let mut site = Site::new(generation);
-    site.install(NAMESPACE, "");
-    for name in ["first", "second", "third"] {
-        site.target(name);
-    }
-    let ids = ["first", "second", "third"].map(|name| until_ready(&site, name)).to_vec();
-    site.sh("kubectl get targets --output=yaml > live.yaml");
+/// A cluster is lost, and another one takes its place, while ZITADEL goes on. Objects come back in three ways.
+#[test]
+fn a_lost_cluster_finds_its_targets_by_what_comes_back() {
+    let mut site = Site::new(Generation::V2);
+    site.install(NAMESPACE, "replicas=1");
+    let all = [&MANIFESTS[..], &ANNOTATIONS, &STATUS, &["stranger", "stranger-2"]].concat();
+    site.apply(&all.iter().map(|name| manifest(name, "")).collect::<Vec<_>>().join("---\n"));
+    site.sh("kubectl wait --for=condition=Ready targets --all --timeout=60s");
+    let id = |site: &Site, name: &str| site.zitadel.targets().iter().find(|held| held.name == name).unwrap().id.clone();
+    let ids: Vec<String> = all.iter().map(|name| id(&site, name)).collect();
+    let former = |name: &str| ids[all.iter().position(|one| *one == name).unwrap()].clone();
+    let files = ["annotations", "status", "stranger"].map(|kind| saved(&site, kind));
     site.renew();
-    (site, ids)
-}
+    let made = all.len();
+    let written = |site: &Site| site.zitadel.events().len() - made;
 
-/// The objects without what no API server takes back: what a backup tool restores, but for status.
-const PLAIN_COPY: &str = "grep -v -E '^    (uid|resourceVersion|creationTimestamp|generation): ' live.yaml > copy.yaml";
-
-#[test]
-fn manifests_alone_meet_their_own_names_and_can_take_over() {
-    let (site, ids) = lost(Generation::V2);
-    site.install(NAMESPACE, "");
-    site.apply(&manifest("first", ""));
-    until_reason(&site, "first", "NameTaken");
-    site.sh(&format!(r#"kubectl patch target first --type=merge -p '{{"spec":{{"externalId":"{}"}}}}'"#, ids[0]));
-    assert_eq!(until_ready(&site, "first"), ids[0]);
-    assert!(told(&site, "Adopted", "first"));
-    assert_eq!(site.zitadel.events().len(), 3, "nothing is written in ZITADEL: {}", site.zitadel.dump());
-
-    // All at once, by what the instance has.
-    site.sh(&format!(
-        "zitadel-actions-operator export --zitadel-url {} --zitadel-token-file pat.txt > targets.yaml 2> /dev/null
-         kubectl apply --filename targets.yaml",
-        site.zitadel.url()
-    ));
-    assert_eq!([until_ready(&site, "second"), until_ready(&site, "third")], [ids[1].clone(), ids[2].clone()]);
-    assert_eq!(site.zitadel.events().len(), 3, "nothing is written in ZITADEL: {}", site.zitadel.dump());
-}
-
-#[test]
-fn objects_with_their_annotations_find_their_targets() {
-    for generation in [Generation::V3Alpha, Generation::V2] {
-        let (site, ids) = lost(generation);
-        site.install(NAMESPACE, "");
-        // What somebody deletes meanwhile is made anew; what was renamed since is known by its former name.
-        site.zitadel.external_delete(&ids[2]);
-        site.zitadel.external_rename(&ids[1], "renamed");
-        site.sh(&format!("{PLAIN_COPY}; kubectl create --filename copy.yaml"));
-        for (name, id) in [("first", &ids[0]), ("second", &ids[1])] {
-            assert_eq!(until_ready(&site, name), *id, "{generation}");
-            assert!(told(&site, "Recovered", name));
-        }
-        assert_ne!(until_ready(&site, "third"), ids[2]);
-        assert_eq!((count(&site, EventKind::Added), site.zitadel.events().len()), (4, 7), "{}", site.zitadel.dump());
-    }
-}
-
-/// The event store says who created a target: another service account is another user.
-#[test]
-fn another_service_account_finds_no_target_by_annotations() {
-    let (site, _) = lost(Generation::V2);
-    site.write("pat.txt", &site.zitadel.issue_token(Role::IamOwner));
-    site.install(NAMESPACE, "");
-    site.sh(&format!("{PLAIN_COPY}; kubectl create --filename copy.yaml"));
-    until_reason(&site, "first", "NameTaken");
-    assert_eq!(site.zitadel.events().len(), 3, "nothing is written in ZITADEL: {}", site.zitadel.dump());
-}
-
-/// As backup tools restore objects whose status they are told to include: the operator must not run meanwhile.
-#[test]
-fn objects_with_their_status_are_as_they_were() {
-    let (site, ids) = lost(Generation::V2);
-    // Another account, so that nothing but status can be what is believed; and what is edited goes on to be traced.
-    site.install(NAMESPACE, "");
-    stop_operator(&site);
-    site.sh(&format!(
-        "{PLAIN_COPY}
-         kubectl create --filename copy.yaml
-         kubectl replace --subresource=status --filename copy.yaml"
-    ));
-    start_operator(&site);
-    for (name, id) in [("first", &ids[0]), ("second", &ids[1])] {
-        assert_eq!(until_ready(&site, name), *id);
+    // With status, before an operator runs: as they were, and an edit is an edit.
+    site.install(NAMESPACE, "replicas=0");
+    site.sh(&format!("kubectl create --filename {0}; kubectl replace --subresource=status --filename {0}", files[1]));
+    site.install(NAMESPACE, "replicas=1");
+    for name in STATUS {
+        assert_eq!(until_ready(&site, name), former(name));
         assert!(!told(&site, "Recovered", name));
     }
-    site.sh(r#"kubectl patch target first --type=merge -p '{"spec":{"timeout":"20s"}}'"#);
+    site.sh(r#"kubectl patch target status --type=merge -p '{"spec":{"timeout":"20s"}}'"#);
     site.until("the edit arrives", || site.zitadel.targets().iter().any(|target| target.timeout.as_secs() == 20));
-    assert_eq!((count(&site, EventKind::Added), site.zitadel.events().len()), (3, 4), "{}", site.zitadel.dump());
+    assert_eq!(written(&site), 1, "{}", site.zitadel.dump());
+
+    // With annotations: found, also where the name was another one; what is gone is made anew.
+    site.zitadel.external_rename(&former("annotations-renamed"), "renamed");
+    site.zitadel.external_delete(&former("annotations-deleted"));
+    site.sh(&format!("kubectl create --filename {}", files[0]));
+    for name in ["annotations", "annotations-renamed"] {
+        assert_eq!(until_ready(&site, name), former(name));
+        assert!(told(&site, "Recovered", name));
+    }
+    assert_ne!(until_ready(&site, "annotations-deleted"), former("annotations-deleted"));
+    // Renamed, deleted; renamed back, made anew.
+    assert_eq!((count(&site, EventKind::Added), written(&site)), (made + 1, 5), "{}", site.zitadel.dump());
+
+    // Manifests alone: they meet their own names, and can take over, one by one or all at once.
+    site.apply(&manifest("manifest", ""));
+    until_reason(&site, "manifest", "NameTaken");
+    let patch = format!(r#"{{"spec":{{"externalId":"{}"}}}}"#, former("manifest"));
+    site.sh(&format!("kubectl patch target manifest --type=merge -p '{patch}'"));
+    assert_eq!(until_ready(&site, "manifest"), former("manifest"));
+    assert!(told(&site, "Adopted", "manifest"));
+
+    // With annotations, but another service account: the event store says who created a target.
+    site.write("pat.txt", &site.zitadel.issue_token(Role::IamOwner));
+    site.install(NAMESPACE, "replicas=0");
+    site.install(NAMESPACE, "replicas=1");
+    site.sh(&format!("kubectl create --filename {}", files[2]));
+    until_reason(&site, "stranger", "NameTaken");
+
+    site.sh(&format!(
+        "zitadel-actions-operator export --zitadel-url {} --zitadel-token-file pat.txt > all.yaml 2> /dev/null
+         kubectl apply --filename all.yaml",
+        site.zitadel.url()
+    ));
+    for name in ["manifest-2", "manifest-3", "stranger", "stranger-2"] {
+        assert_eq!(until_ready(&site, name), former(name));
+    }
+    assert_eq!(written(&site), 5, "none of it wrote in ZITADEL: {}", site.zitadel.dump());
 }
 
 fn copy(from: &std::path::Path, to: &std::path::Path) -> anyhow::Result<()> {
@@ -147,7 +120,7 @@ fn a_restored_etcd_goes_back_in_the_cluster_and_not_in_zitadel() {
     let site = Site::new(Generation::V2);
     let folder = tempfile::tempdir().unwrap();
     let backup = folder.path().join("etcd");
-    site.install(NAMESPACE, "");
+    site.install(NAMESPACE, "replicas=1");
     for name in ["kept", "edited", "deleted", "renewed"] {
         site.target(name);
     }
@@ -194,14 +167,14 @@ fn a_restored_etcd_goes_back_in_the_cluster_and_not_in_zitadel() {
 #[test]
 fn two_clusters_with_one_target_change_it_back_and_forth() {
     let first = Site::new(Generation::V2);
-    first.install(NAMESPACE, "");
+    first.install(NAMESPACE, "replicas=1");
     first.target("hook");
     let id = until_ready(&first, "hook");
     let folder = tempfile::tempdir().unwrap();
     let backup = folder.path().join("etcd");
     first.plane.with_etcd_stopped(|data| copy(data, &backup)).unwrap();
     let second = Site::beside(first.zitadel.clone());
-    second.install(NAMESPACE, "");
+    second.install(NAMESPACE, "replicas=1");
     // A manifest alone reaches nothing.
     second.apply(&manifest("hook", ""));
     until_reason(&second, "hook", "NameTaken");

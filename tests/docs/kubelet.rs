@@ -21,7 +21,7 @@ use kube::{Api, Client, Config, ResourceExt};
 use serde_json::{Value, json};
 
 const NODE: &str = "desk";
-const POLL: Duration = Duration::from_millis(150);
+const POLL: Duration = Duration::from_millis(200);
 /// The pods of the chart, by its own label.
 const OURS: &str = "app.kubernetes.io/name=zitadel-actions-operator";
 

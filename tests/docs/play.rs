@@ -1,11 +1,15 @@
 //! Plays a document: sets its scene, runs its blocks in order, and compares what they print with what it shows.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use crate::markdown::{Block, Document, Mark, documents};
 use crate::scenes::{SCENES, Scene};
 use crate::shell::{agrees, steps};
 use crate::site::Site;
+
+/// What takes longer is told.
+const SLOW: Duration = Duration::from_secs(5);
 
 /// Whether a block is run.
 fn is_run(block: &Block) -> bool {
@@ -34,13 +38,12 @@ fn substituted(text: &str, substitutions: &[(String, String)], used: &mut [bool]
 }
 
 /// Plays it; every block has to do what the document says.
-pub fn play(scene: &Scene) {
+pub fn play(scene: &Scene, site: &mut Site) {
     let document = Document::read(Path::new(scene.document));
     let blocks: Vec<Block> = document.blocks().into_iter().filter(is_run).collect();
     assert!(!blocks.is_empty(), "{} has no block that is run", scene.document);
-    let mut site = Site::new(scene.generation);
-    (scene.prepare)(&mut site);
-    let substitutions = (scene.substitutions)(&site);
+    (scene.prepare)(site);
+    let substitutions = (scene.substitutions)(site);
     let mut used = vec![false; substitutions.len()];
     let mut hooks: Vec<_> = scene.before.iter().collect();
     for block in blocks {
@@ -48,11 +51,15 @@ pub fn play(scene: &Scene) {
         for step in steps(&block.text) {
             // In the order of the document: one hook may come for each of two equal commands.
             while let Some((_, hook)) = hooks.first().filter(|(command, _)| step.command.contains(command)) {
-                hook(&mut site);
+                hook(site);
                 hooks.remove(0);
             }
             let command = substituted(&step.command, &substitutions, &mut used);
+            let begun = Instant::now();
             let said = site.run(&command, scene.folder);
+            if begun.elapsed() > SLOW {
+                println!("{:5.1} s  {place}", begun.elapsed().as_secs_f64());
+            }
             let fails = matches!(block.mark, Some(Mark::Fails(_)));
             assert!(
                 fails == (said.code != 0),
@@ -72,7 +79,7 @@ pub fn play(scene: &Scene) {
     assert!(hooks.is_empty(), "{}: no block for {hooks:?}", scene.document);
     let idle: Vec<_> = substitutions.iter().zip(used).filter(|(_, used)| !used).map(|((from, _), _)| from).collect();
     assert!(idle.is_empty(), "{}: nothing to substitute: {idle:?}", scene.document);
-    (scene.after)(&mut site);
+    (scene.after)(site);
 }
 
 #[test]
@@ -81,7 +88,7 @@ fn every_document_has_a_scene() {
         .iter()
         .filter(|document| document.blocks().iter().any(is_run))
         .map(|document| document.path.clone())
-        .filter(|path| !SCENES.iter().any(|scene| scene.document == path))
+        .filter(|path| !SCENES.iter().copied().flatten().any(|scene| scene.document == path))
         .collect();
     assert!(missing.is_empty(), "give these a scene in tests/docs/scenes.rs, or mark their blocks: {missing:?}");
 }

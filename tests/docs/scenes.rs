@@ -38,7 +38,7 @@ const PLAIN: Scene = Scene {
     generation: Generation::V2,
     folder: "",
     prepare: |site| {
-        site.install("zitadel-actions", "");
+        site.install("zitadel-actions", "replicas=1");
         site.target("audit-webhook");
     },
     substitutions: |_| vec![],
@@ -61,12 +61,92 @@ const STALLED: (&str, Hook) = ("condition=Stalled", |site| {
     site.sh(r#"kubectl patch target audit-webhook --type=merge -p '{"spec":{"timeout":"300s"}}'"#);
 });
 
-/// Every document with commands.
-pub const SCENES: &[Scene] = &[
-    Scene {
+/// Every document with commands. Those of one group are played one after the other in one place.
+pub const SCENES: &[&[Scene]] = &[
+    &[Scene {
+        document: "docs/uninstall.md",
+        prepare: |site| {
+            site.install("identity", "replicas=1");
+            site.target("first");
+        },
+        substitutions: |_| vec![name()],
+        before: &[
+            ("kubectl delete targets --all", |site| {
+                assert_eq!(site.zitadel.targets().len(), 1, "the operator alone was uninstalled");
+                assert!(site.get("target", "first").is_some());
+                site.install("identity", "replicas=1");
+                site.target("second");
+                site.sh("kubectl wait --for=condition=Ready target/first --timeout=60s");
+                assert_eq!(site.zitadel.events().len(), 2, "nothing is made twice: {}", site.zitadel.dump());
+            }),
+            // Not the block before, in which the line goes on.
+            ("crd targets.zitadel-actions.dev\n", |site| {
+                assert!(site.zitadel.targets().is_empty(), "everything is deleted in ZITADEL too");
+                // An operator that helm has taken its roles from cannot give its Lease back: a new one waits for it.
+                site.renew();
+                site.install("identity", "replicas=1");
+                site.target("third");
+            }),
+            ("finalizers", |site| {
+                site.until("the Target has gone", || site.get("target", "third").is_none());
+                assert_eq!(site.zitadel.targets().len(), 1, "but not in ZITADEL");
+                site.renew();
+                site.install("identity", "replicas=1");
+                site.target("audit-webhook");
+                site.sh("helm uninstall zitadel-actions --namespace identity");
+                site.sh("kubectl delete target audit-webhook --wait=false");
+            }),
+        ],
+        after: |site| {
+            site.until("the Target has gone", || site.get("target", "audit-webhook").is_none());
+            assert_eq!(site.zitadel.targets().len(), 2, "and its target stays in ZITADEL");
+        },
+        ..PLAIN
+    }],
+    &[Scene {
+        document: "docs/backup.md",
+        prepare: |site| {
+            site.install("identity", "replicas=1");
+            site.target("audit-webhook");
+        },
+        substitutions: |site| {
+            let id = site.zitadel.targets()[0].id.clone();
+            vec![("https://auth.example.com".into(), site.zitadel.url()), name(), ("ID".into(), id)]
+        },
+        before: &[
+            ("externalId", |site| {
+                site.renew();
+                site.install("identity", "replicas=1");
+                site.apply(&manifest("audit-webhook", ""));
+                site.sh("kubectl wait --for=condition=Stalled target/audit-webhook --timeout=60s");
+            }),
+            ("export", |site| {
+                site.sh("kubectl wait --for=condition=Ready target/audit-webhook --timeout=60s");
+            }),
+            ("> objects.yaml", |site| {
+                site.sh("kubectl wait --for=condition=Ready target/audit-webhook --timeout=60s");
+                site.renew();
+                site.install("identity", "replicas=1");
+            }),
+            ("replicas=0", |site| {
+                site.sh("kubectl wait --for=condition=Ready target/audit-webhook --timeout=60s");
+                site.sh(r#"kubectl patch target audit-webhook --type=merge -p '{"spec":{"deletionPolicy":"Retain"}}'
+                           kubectl delete target audit-webhook"#);
+            }),
+            ("rollout restart", |site| {
+                site.sh("kubectl wait --for=condition=Ready target/audit-webhook --timeout=60s");
+            }),
+            ("changeDate", |site| {
+                assert_eq!(site.zitadel.events().len(), 1, "nothing is written in ZITADEL: {}", site.zitadel.dump());
+                site.target("another");
+            }),
+        ],
+        ..PLAIN
+    }],
+    &[Scene {
         document: "README.md",
         generation: Generation::V3Alpha,
-        prepare: |site| site.install("zitadel-actions", ""),
+        prepare: |site| site.install("zitadel-actions", "replicas=1"),
         substitutions: url,
         before: &[
             ("kubectl events", |site| {
@@ -87,118 +167,11 @@ pub const SCENES: &[Scene] = &[
             STALLED,
         ],
         ..PLAIN
-    },
-    Scene {
-        document: "charts/zitadel-actions-operator/README.md",
-        folder: "charts/zitadel-actions-operator",
-        prepare: |_| {},
-        substitutions: url,
-        ..PLAIN
-    },
-    Scene {
-        document: "docs/argocd.md",
-        prepare: |site| {
-            site.install("zitadel-actions", "");
-            site.target("audit-webhook");
-            site.sh("kubectl create namespace argocd; kubectl -n argocd create configmap argocd-cm");
-        },
-        substitutions: |_| vec![name()],
-        ..PLAIN
-    },
-    Scene {
-        document: "docs/backup.md",
-        prepare: |site| {
-            site.install("identity", "");
-            site.target("audit-webhook");
-        },
-        substitutions: |site| {
-            let id = site.zitadel.targets()[0].id.clone();
-            vec![("https://auth.example.com".into(), site.zitadel.url()), name(), ("ID".into(), id)]
-        },
-        before: &[
-            ("externalId", |site| {
-                site.renew();
-                site.install("identity", "");
-                site.apply(&manifest("audit-webhook", ""));
-                site.sh("kubectl wait --for=condition=Stalled target/audit-webhook --timeout=60s");
-            }),
-            ("export", |site| {
-                site.sh("kubectl wait --for=condition=Ready target/audit-webhook --timeout=60s");
-            }),
-            ("> objects.yaml", |site| {
-                site.sh("kubectl wait --for=condition=Ready target/audit-webhook --timeout=60s");
-                site.renew();
-                site.install("identity", "");
-            }),
-            ("replicas=0", |site| {
-                site.sh("kubectl wait --for=condition=Ready target/audit-webhook --timeout=60s");
-                site.sh(r#"kubectl patch target audit-webhook --type=merge -p '{"spec":{"deletionPolicy":"Retain"}}'
-                       kubectl delete target audit-webhook"#);
-            }),
-            ("rollout restart", |site| {
-                site.sh("kubectl wait --for=condition=Ready target/audit-webhook --timeout=60s");
-            }),
-            ("changeDate", |site| {
-                assert_eq!(site.zitadel.events().len(), 1, "nothing is written in ZITADEL: {}", site.zitadel.dump());
-                site.target("another");
-            }),
-        ],
-        ..PLAIN
-    },
-    Scene {
-        document: "docs/check.md",
-        prepare: |site| {
-            let audit = manifest("audit", "");
-            for file in ["targets/audit.yaml", "a.yaml"] {
-                site.write(file, &audit);
-            }
-            let other = r#"{"apiVersion": "zitadel-actions.dev/v1alpha1", "kind": "Target", "metadata": {"name": "b"},
-                "spec": {"restAsync": {}, "timeout": "10s", "endpoint": "https://hooks.example.com/b"}}"#;
-            site.write("b.json", other);
-            site.write("kustomization.yaml", "resources: [a.yaml]\n");
-        },
-        ..PLAIN
-    },
-    Scene {
-        document: "docs/export.md",
-        prepare: |site| {
-            site.install("zitadel-actions", "");
-            site.write("token", &site.zitadel.token());
-            site.sh("kubectl create namespace zitadel");
-            for name in ["audit", "My Hook"] {
-                site.zitadel.external_create(name, TargetEdit::default());
-            }
-        },
-        substitutions: |site| vec![("https://auth.example.com".into(), site.zitadel.url())],
-        after: |site| {
-            site.sh("kubectl --namespace zitadel wait --for=condition=Ready targets --all --timeout=60s");
-            assert_eq!(site.zitadel.events().len(), 2, "adopted, and nothing written: {}", site.zitadel.dump());
-        },
-        ..PLAIN
-    },
-    Scene { document: "docs/flux.md", before: &[STALLED], ..PLAIN },
-    Scene {
-        document: "docs/high-availability.md",
-        prepare: |site| {
-            site.install("identity", "");
-            site.target("audit-webhook");
-        },
-        ..PLAIN
-    },
-    Scene {
-        document: "docs/install.md",
-        prepare: |site| {
-            let url = site.zitadel.url();
-            site.write("values.yaml", &format!("zitadel: {{url: '{url}', allowHttp: true, timeoutSeconds: 20}}\n"));
-        },
-        substitutions: url,
-        after: |site| site.target("audit-webhook"),
-        ..PLAIN
-    },
-    Scene {
+    }],
+    &[Scene {
         document: "docs/troubleshooting.md",
         prepare: |site| {
-            site.install("zitadel-actions", "");
+            site.install("zitadel-actions", "replicas=1");
             site.target("audit-webhook");
             site.write("target.yaml", &manifest("audit-webhook", ""));
             site.write("new-pat.txt", &site.zitadel.issue_token(zitadel_stand_in::Role::IamOwner));
@@ -226,59 +199,50 @@ pub const SCENES: &[Scene] = &[
             }),
             ("grep 'watch of Targets failed'", |site| {
                 site.sh("kubectl delete clusterrolebinding zitadel-actions-operator
-                     kubectl --namespace zitadel-actions rollout restart deployment zitadel-actions-operator");
+                         kubectl --namespace zitadel-actions rollout restart deployment zitadel-actions-operator");
                 let told = || site.sh("kubectl -n zitadel-actions logs deployment/zitadel-actions-operator");
                 site.until("the operator says so", || told().contains("watch of Targets failed"));
             }),
         ],
         ..PLAIN
-    },
-    Scene {
-        document: "docs/uninstall.md",
-        prepare: |site| {
-            site.install("identity", "");
-            site.target("first");
+    }],
+    &[
+        Scene {
+            document: "docs/export.md",
+            prepare: |site| {
+                site.install("identity", "replicas=2");
+                site.write("token", &site.zitadel.token());
+                site.sh("kubectl create namespace zitadel");
+                for name in ["audit", "My Hook"] {
+                    site.zitadel.external_create(name, TargetEdit::default());
+                }
+            },
+            substitutions: |site| vec![("https://auth.example.com".into(), site.zitadel.url())],
+            after: |site| {
+                site.sh("kubectl --namespace zitadel wait --for=condition=Ready targets --all --timeout=60s");
+                assert_eq!(site.zitadel.events().len(), 2, "adopted, and nothing written: {}", site.zitadel.dump());
+            },
+            ..PLAIN
         },
-        substitutions: |_| vec![name()],
-        before: &[
-            ("kubectl delete targets --all", |site| {
-                assert_eq!(site.zitadel.targets().len(), 1, "the operator alone was uninstalled");
-                assert!(site.get("target", "first").is_some());
-                site.install("identity", "");
-                site.target("second");
-                site.sh("kubectl wait --for=condition=Ready target/first --timeout=60s");
-                assert_eq!(site.zitadel.events().len(), 2, "nothing is made twice: {}", site.zitadel.dump());
-            }),
-            // Not the block before, in which the line goes on.
-            ("crd targets.zitadel-actions.dev\n", |site| {
-                assert!(site.zitadel.targets().is_empty(), "everything is deleted in ZITADEL too");
-                site.install("identity", "");
-                site.target("third");
-            }),
-            ("finalizers", |site| {
-                site.until("the Target has gone", || site.get("target", "third").is_none());
-                assert_eq!(site.zitadel.targets().len(), 1, "but not in ZITADEL");
-                site.renew();
-                site.install("identity", "");
-                site.target("audit-webhook");
-                site.sh("helm uninstall zitadel-actions --namespace identity");
-                site.sh("kubectl delete target audit-webhook --wait=false");
-            }),
-        ],
-        after: |site| {
-            site.until("the Target has gone", || site.get("target", "audit-webhook").is_none());
-            assert_eq!(site.zitadel.targets().len(), 2, "and its target stays in ZITADEL");
+        Scene { document: "docs/flux.md", prepare: |site| site.target("audit-webhook"), before: &[STALLED], ..PLAIN },
+        Scene { document: "docs/high-availability.md", prepare: |_| {}, ..PLAIN },
+        Scene {
+            document: "docs/argocd.md",
+            prepare: |site| {
+                site.sh("kubectl create namespace argocd; kubectl -n argocd create configmap argocd-cm");
+            },
+            substitutions: |_| vec![name()],
+            ..PLAIN
         },
-        ..PLAIN
-    },
-    Scene {
+    ],
+    &[Scene {
         document: "docs/upgrade.md",
         generation: Generation::V2Beta,
         prepare: |site| {
             let url = site.zitadel.url();
             let values = format!("zitadel: {{url: '{url}', allowHttp: true}}\nresyncIntervalSeconds: 1\n");
             site.write("values.yaml", &values);
-            site.install("identity", "");
+            site.install("identity", "replicas=1");
             site.target("audit-webhook");
         },
         before: &[("jsonpath='{.status.connection.api}'", |site| site.zitadel.upgrade(Generation::V2))],
@@ -286,25 +250,62 @@ pub const SCENES: &[Scene] = &[
             assert_eq!(site.zitadel.events().len(), 1, "nothing is written in ZITADEL: {}", site.zitadel.dump());
         },
         ..PLAIN
-    },
-    Scene { document: "docs/verify.md", prepare: |_| {}, ..PLAIN },
+    }],
+    &[Scene {
+        document: "docs/install.md",
+        prepare: |site| {
+            let url = site.zitadel.url();
+            site.write("values.yaml", &format!("zitadel: {{url: '{url}', allowHttp: true, timeoutSeconds: 20}}\n"));
+        },
+        substitutions: url,
+        after: |site| site.target("audit-webhook"),
+        ..PLAIN
+    }],
+    &[
+        Scene {
+            document: "docs/check.md",
+            prepare: |site| {
+                let audit = manifest("audit", "");
+                for file in ["targets/audit.yaml", "a.yaml"] {
+                    site.write(file, &audit);
+                }
+                let other = r#"{"apiVersion": "zitadel-actions.dev/v1alpha1", "kind": "Target", "metadata": {"name": "b"},
+                    "spec": {"restAsync": {}, "timeout": "10s", "endpoint": "https://hooks.example.com/b"}}"#;
+                site.write("b.json", other);
+                site.write("kustomization.yaml", "resources: [a.yaml]\n");
+            },
+            ..PLAIN
+        },
+        Scene { document: "docs/verify.md", prepare: |_| {}, ..PLAIN },
+        Scene {
+            document: "charts/zitadel-actions-operator/README.md",
+            folder: "charts/zitadel-actions-operator",
+            prepare: |_| {},
+            substitutions: url,
+            ..PLAIN
+        },
+    ],
 ];
 
-/// Plays them all, some at once, and tells which fail. `DOC=docs/install.md` plays one.
+/// Plays them all, some at once, and tells which fail. `DOC=docs/install.md` plays the group of one.
 #[test]
 fn every_command_does_what_the_documents_say() {
     let only = std::env::var("DOC").ok();
-    let chosen = |scene: &&Scene| only.as_deref().is_none_or(|only| scene.document == only);
-    let queue: Mutex<VecDeque<&Scene>> = Mutex::new(SCENES.iter().filter(chosen).collect());
+    let chosen =
+        |group: &&&[Scene]| only.as_deref().is_none_or(|only| group.iter().any(|scene| scene.document == only));
+    let queue: Mutex<VecDeque<&[Scene]>> = Mutex::new(SCENES.iter().filter(chosen).copied().collect());
     let results = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
                 loop {
-                    let Some(scene) = queue.lock().unwrap().pop_front() else { return };
-                    let begun = Instant::now();
-                    let played = catch_unwind(AssertUnwindSafe(|| play(scene)));
-                    results.lock().unwrap().push((scene.document, begun.elapsed(), played.is_ok()));
+                    let Some(group) = queue.lock().unwrap().pop_front() else { return };
+                    let mut site = Site::new(group[0].generation);
+                    for scene in group {
+                        let begun = Instant::now();
+                        let played = catch_unwind(AssertUnwindSafe(|| play(scene, &mut site)));
+                        results.lock().unwrap().push((scene.document, begun.elapsed(), played.is_ok()));
+                    }
                 }
             });
         }

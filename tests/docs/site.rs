@@ -141,14 +141,14 @@ impl Site {
         self.sh("kubectl apply --filename .scene.yaml");
     }
 
-    /// The chart's current release in a namespace, with a Secret beside it and more values; returns when it is rolled out.
+    /// The chart's release in a namespace, with a Secret beside it and further values; returns when it is rolled out.
     pub fn install(&self, namespace: &str, values: &str) {
         self.sh(&format!(
             "kubectl create namespace {namespace} --dry-run=client --output=yaml | kubectl apply --filename -
              kubectl --namespace {namespace} create secret generic iam-admin-pat --from-file=pat=pat.txt \
                --dry-run=client --output=yaml | kubectl apply --filename -
              helm upgrade --install {RELEASE} charts/zitadel-actions-operator --namespace {namespace} \
-               --set zitadel.url={},zitadel.allowHttp=true,zitadel.timeoutSeconds=2,resyncIntervalSeconds=1 {values}
+               --set zitadel.url={},zitadel.allowHttp=true,zitadel.timeoutSeconds=2,resyncIntervalSeconds=1,{values}
              kubectl --namespace {namespace} rollout status deployment/zitadel-actions-operator",
             self.zitadel.url()
         ));
@@ -172,7 +172,7 @@ impl Site {
         let deadline = Instant::now() + PATIENCE;
         while !holds() {
             assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain: {what}\n{}", self.explain());
-            std::thread::sleep(Duration::from_millis(100));
+            std::thread::sleep(Duration::from_millis(200));
         }
     }
 
