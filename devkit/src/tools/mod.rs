@@ -11,6 +11,7 @@ pub mod kstatus;
 pub mod kubernetes_validate;
 mod pinned;
 pub mod pip;
+pub mod prometheus;
 pub mod prometheus_operator;
 pub mod rust_image;
 
