@@ -121,6 +121,8 @@ client-secret: {{ $credentials.clientCredentials.clientSecretKey | quote }}
 {{/* One endpoint of a monitor; the argument is its values. */}}
 {{- define "zao.endpoint" -}}
 path: /metrics
+# The labels namespace and name of a Target's series are the Target's.
+honorLabels: true
 {{- with .interval }}
 interval: {{ . }}
 {{- end }}
