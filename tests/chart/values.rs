@@ -125,7 +125,7 @@ fn wrong_values_are_refused_by_name() {
 }
 
 /// Maps whose keys are the user's own.
-const FREE: [&str; 9] = [
+const FREE: [&str; 11] = [
     "commonLabels",
     "serviceAccount.annotations",
     "nodeSelector",
@@ -135,6 +135,8 @@ const FREE: [&str; 9] = [
     "deploymentAnnotations",
     "podAnnotations",
     "podLabels",
+    "dashboard.labels",
+    "dashboard.annotations",
 ];
 
 #[test]
