@@ -1,6 +1,6 @@
 //! Programs built from a pinned Go module into the [`cache`]: a folder with `go.mod` and `go.sum`, which pin
-//! every version, and possibly a small main package of ours. Which programs there are and what they are for lives with
-//! those who use them.
+//! every version, and possibly a small main package of ours. A [`Patch`] changes a line of what they are made from. Which
+//! programs there are and what they are for lives with those who use them.
 
 use std::fs;
 use std::hash::Hasher as _;
@@ -9,7 +9,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 
 use crate::cache::{self, Entry, Since, Workshop};
 use crate::progress::{Step, line};
@@ -17,6 +17,19 @@ use crate::supervisor::{Ending, tail};
 
 const POLL: Duration = Duration::from_millis(200);
 const FAILURE_LINES: usize = 20;
+
+/// One text in a module that the programs need, replaced while they are built. The module itself is pinned as ever.
+#[derive(Clone, Copy, Debug)]
+pub struct Patch<'a> {
+    /// The path of the module, as `go.mod` requires it.
+    pub module: &'a str,
+    /// The file in it.
+    pub file: &'a str,
+    /// What stands there, exactly once.
+    pub from: &'a str,
+    /// What is built instead.
+    pub to: &'a str,
+}
 
 /// Programs of one Go module that are built together.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +46,8 @@ pub struct Module<'a> {
     pub programs: &'a [(&'a str, &'a str)],
     /// For `go build -ldflags`.
     pub linker_flags: &'a str,
+    /// What is changed before the programs are built.
+    pub patch: Option<Patch<'a>>,
     /// How long the first build takes, as it stands in a sentence: `about 6 to 8 minutes on two cores`.
     pub cost: &'a str,
     /// What to do where there is no Go.
@@ -61,6 +76,9 @@ impl Module<'_> {
             hash.write(format!("{name} {package}\n").as_bytes());
         }
         hash.write(self.linker_flags.as_bytes());
+        if let Some(Patch { module, file, from, to }) = self.patch {
+            hash.write(format!("{module} {file} {from} {to}").as_bytes());
+        }
         let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
         Ok(format!("{}-{os}-{arch}-{:016x}", self.version, hash.finish()))
     }
@@ -92,10 +110,12 @@ impl Module<'_> {
         fs::create_dir(workshop.dir().join("tmp"))?;
         line(&format!("Building {} ({}) from source: once, {}.", self.title, self.version, self.cost));
         let programs = workshop.supervisor();
+        let patched = self.patch.map(|patch| self.patched(workshop, patch)).transpose()?;
+        let sources = patched.as_deref().unwrap_or(self.dir);
         for (index, &(name, package)) in self.programs.iter().enumerate() {
             let text = format!("{name} ({} of {})", index + 1, self.programs.len());
             let step = Step::start(format!("building {text}"));
-            programs.start(name, &self.build_command(workshop, name, package), Ending::Graceful)?;
+            programs.start(name, &self.build_command(workshop, sources, name, package), Ending::Graceful)?;
             let code = loop {
                 if let Some(code) = programs.exit_code(name) {
                     break code;
@@ -112,18 +132,58 @@ impl Module<'_> {
         Ok(())
     }
 
+    /// A copy of the module's folder that takes one of the modules it requires from a changed copy. Go has no way to replace
+    /// a single file: an overlay must not touch the module cache.
+    fn patched(&self, workshop: &Workshop, patch: Patch<'_>) -> Result<PathBuf> {
+        let (sources, copy) = (workshop.dir().join("sources"), workshop.dir().join("patched"));
+        fs::create_dir(&sources)?;
+        for file in self.sources()? {
+            fs::copy(&file, sources.join(file.file_name().unwrap_or_default()))?;
+        }
+        // Without the module cache's missing right to change what is in it.
+        let copied = Command::new("cp")
+            .args(["--recursive", "--no-preserve=mode"])
+            .args([&module_dir(self.dir, patch.module)?, &copy])
+            .status()
+            .context("copying a module")?;
+        ensure!(copied.success(), "{} could not be copied", patch.module);
+        let changed = copy.join(patch.file);
+        let text = fs::read_to_string(&changed).with_context(|| format!("reading {}", changed.display()))?;
+        ensure!(text.matches(patch.from).count() == 1, "{} does not say once {}", patch.file, patch.from);
+        fs::write(&changed, text.replace(patch.from, patch.to))?;
+        let go_mod = fs::read_to_string(sources.join("go.mod"))?;
+        let replace = format!("{go_mod}\nreplace {} => {}\n", patch.module, copy.display());
+        fs::write(sources.join("go.mod"), replace)?;
+        Ok(sources)
+    }
+
     /// No `-trimpath`: it would share nothing with Go's build cache as other builds fill it.
-    fn build_command(&self, workshop: &Workshop, name: &str, package: &str) -> Command {
+    fn build_command(&self, workshop: &Workshop, sources: &Path, name: &str, package: &str) -> Command {
         let mut go = Command::new("go");
         go.args(["build", "-v", "-ldflags", self.linker_flags, "-o"])
             .arg(workshop.result().join(name))
             .arg(package)
-            .current_dir(self.dir)
+            .current_dir(sources)
             .env("CGO_ENABLED", "0")
             .env("GOWORK", "off")
             .env("GOTMPDIR", workshop.dir().join("tmp"));
         go
     }
+}
+
+/// Where Go keeps a module that the one in `dir` requires, downloaded if need be and checked against its sum.
+pub fn module_dir(dir: &Path, module: &str) -> Result<PathBuf> {
+    let mut download = Command::new("go");
+    download.args(["mod", "download", module]).current_dir(dir).env("GOWORK", "off");
+    let mut list = Command::new("go");
+    list.args(["list", "-m", "-f", "{{.Dir}}", module]).current_dir(dir).env("GOWORK", "off");
+    let mut printed = String::new();
+    for command in [&mut download, &mut list] {
+        let output = command.output().context("running go")?;
+        ensure!(output.status.success(), "go does not find {module}: {}", String::from_utf8_lossy(&output.stderr));
+        printed = String::from_utf8(output.stdout)?;
+    }
+    Ok(PathBuf::from(printed.trim()))
 }
 
 /// `go build -v` writes one line for each module it downloads and each package it compiles; while it links, nothing.

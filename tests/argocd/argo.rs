@@ -223,7 +223,7 @@ fn install(plane: &ControlPlane) {
     }
 }
 
-/// Redis, repo server and controller, each on loopback where it lets itself be told so.
+/// Redis, repo server and controller, each on loopback.
 fn run(plane: &ControlPlane) -> anyhow::Result<()> {
     let dir = plane.dir().join("argocd");
     for folder in ["tls", "ssh", "gpg", "gpg-source", "plugins", "tmp", "home"] {

@@ -17,6 +17,8 @@ mod command;
 mod contribution;
 mod git;
 mod judges;
+mod listeners;
+mod missing;
 #[path = "../it/oracle.rs"]
 #[allow(dead_code, reason = "its own tests run with the integration tests")]
 mod oracle;

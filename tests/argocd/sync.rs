@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use zitadel_stand_in::{Effect, EventKind, Generation, Op, Options, StandIn, TargetEdit, Times};
 
 use crate::argo::{Argo, Moment};
+use crate::listeners::assert_on_loopback;
 
 const TARGET: (&str, &str) = ("zitadel-actions.dev/v1alpha1", "Target");
 const CONNECTION: (&str, &str) = ("zitadel-actions.dev/v1alpha1", "Connection");
@@ -23,6 +24,7 @@ struct Story {
 async fn a_repository_becomes_targets_and_goes_again() {
     let story = Story::begin().await;
     let revision = story.deploys_in_waves().await;
+    assert_on_loopback(&["etcd", "kube-apiserver", "controller", "repo-server", "redis", "run"]);
     story.rests(&revision).await;
     story.a_commit_changes_one().await;
     story.an_outage_fails_no_sync().await;

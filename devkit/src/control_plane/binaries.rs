@@ -62,6 +62,7 @@ impl Binaries {
             dir: &dir,
             programs: &PROGRAMS,
             linker_flags: &linker_flags(&version),
+            patch: None,
             cost: "about 6 to 8 minutes on two cores",
             without_go: GO_NEEDED,
         };

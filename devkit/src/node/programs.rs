@@ -66,6 +66,7 @@ impl Programs {
             dir: &dir,
             programs: &PROGRAMS,
             linker_flags: &linker_flags(&version),
+            patch: None,
             cost: "about 2 minutes on two cores after the control plane was built",
             without_go: WITHOUT_GO,
         };
@@ -82,6 +83,7 @@ fn pause() -> Result<PathBuf> {
         dir: &Path::new(env!("CARGO_MANIFEST_DIR")).join("pause"),
         programs: &[("pause", ".")],
         linker_flags: "-s -w",
+        patch: None,
         cost: "some seconds",
         without_go: WITHOUT_GO,
     };

@@ -15,6 +15,7 @@ pub fn ensure() -> Result<PathBuf> {
         dir: &Path::new(env!("CARGO_MANIFEST_DIR")).join("actionlint"),
         programs: &[("actionlint", "github.com/rhysd/actionlint/cmd/actionlint")],
         linker_flags: "-s -w",
+        patch: None,
         cost: "about 20 seconds on two cores",
         without_go: "Go 1.26 or newer is needed to build actionlint once",
     };

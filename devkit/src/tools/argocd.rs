@@ -7,16 +7,23 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use crate::cache::{self, Entry, Workshop};
-use crate::go::Module;
+use crate::go::{self, Module, Patch};
 
 const PACKAGE: &str = "github.com/argoproj/argo-cd/v3";
 /// The CRDs that the controller reads; it lists nothing of ApplicationSets.
 const CRDS: [&str; 2] = ["application-crd.yaml", "appproject-crd.yaml"];
 /// The repo server calls it for every commit, also where no signature is asked for.
 const VERIFY: &str = "git-verify-wrapper.sh";
+/// The application controller takes the port of its metrics from a flag, and the address from nowhere.
+const ON_LOOPBACK: Patch<'_> = Patch {
+    module: PACKAGE,
+    file: "controller/appcontroller.go",
+    from: "\"0.0.0.0:%d\", metricsPort",
+    to: "\"127.0.0.1:%d\", metricsPort",
+};
 const WITHOUT_GO: &str = "Go 1.26 or newer is needed to build Argo CD once";
 
 /// Argo CD, built.
@@ -29,8 +36,7 @@ pub struct ArgoCd {
 /// What the one program can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// Compares and synchronises; the flags of argocd-application-controller. Its metrics listen on every interface,
-    /// whatever is asked for.
+    /// Compares and synchronises; the flags of argocd-application-controller. Its metrics listen on loopback alone.
     Controller,
     /// Reads Git and renders; the flags of argocd-repo-server.
     RepoServer,
@@ -53,6 +59,7 @@ impl ArgoCd {
             dir: &dir,
             programs: &[("argocd", ".")],
             linker_flags: "-s -w",
+            patch: Some(ON_LOOPBACK),
             cost: "about 6 to 8 minutes on two cores",
             without_go: WITHOUT_GO,
         };
@@ -95,13 +102,7 @@ fn version(dir: &Path) -> Result<String> {
 }
 
 fn copy_files(dir: &Path, workshop: &Workshop) -> Result<()> {
-    let mut list = Command::new("go");
-    list.args(["list", "-m", "-f", "{{.Dir}}", PACKAGE]).current_dir(dir).env("GOWORK", "off");
-    let output = list.output().context(WITHOUT_GO)?;
-    if !output.status.success() {
-        bail!("go does not find Argo CD: {}", String::from_utf8_lossy(&output.stderr));
-    }
-    let module = PathBuf::from(String::from_utf8(output.stdout)?.trim());
+    let module = go::module_dir(dir, PACKAGE).context(WITHOUT_GO)?;
     // Read and written: a copy would keep the module cache's missing right to delete it.
     let copy = |from: PathBuf, to: PathBuf| {
         let text = fs::read(&from).with_context(|| format!("reading {}", from.display()))?;

@@ -17,6 +17,7 @@ pub fn ensure() -> Result<PathBuf> {
         dir: &Path::new(env!("CARGO_MANIFEST_DIR")).join("kstatus"),
         programs: &[("kstatus", ".")],
         linker_flags: "-s -w",
+        patch: None,
         cost: "about a minute on two cores",
         without_go: "Go 1.26 or newer is needed to build kstatus once",
     };

@@ -6,6 +6,7 @@ pub mod apt;
 pub mod argocd;
 pub mod buildah;
 pub mod crates;
+pub mod flux;
 pub mod helm;
 pub mod kstatus;
 pub mod kubernetes_validate;
@@ -13,6 +14,7 @@ mod pinned;
 pub mod pip;
 pub mod prometheus;
 pub mod prometheus_operator;
+pub mod qemu;
 pub mod rust_image;
 
 use std::process::Command;
