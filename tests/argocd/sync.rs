@@ -24,7 +24,7 @@ struct Story {
 async fn a_repository_becomes_targets_and_goes_again() {
     let story = Story::begin().await;
     let revision = story.deploys_in_waves().await;
-    assert_on_loopback(&["etcd", "kube-apiserver", "controller", "repo-server", "redis", "run"]);
+    assert_on_loopback(&["kube-apiserver", "controller", "repo-server", "redis", "run"]);
     story.rests(&revision).await;
     story.a_commit_changes_one().await;
     story.an_outage_fails_no_sync().await;
