@@ -239,7 +239,7 @@ fn every_example_is_installed_and_goes_without_a_trace() {
 /// The objects of the release in this namespace, by helm's own annotation.
 fn of_release(site: &Installation<'_>) -> Vec<String> {
     let kinds = "deployments,services,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings,\
-                 networkpolicies,poddisruptionbudgets,servicemonitors,podmonitors";
+                 networkpolicies,poddisruptionbudgets,servicemonitors,podmonitors,prometheusrules";
     let all = site.cluster.get(&["--all-namespaces", kinds, "--selector=app.kubernetes.io/managed-by=Helm"]);
     let items = all.and_then(|all| all["items"].as_array().cloned()).unwrap_or_default();
     let ours = |object: &&Value| {

@@ -57,7 +57,7 @@ fn every_pod_satisfies_the_restricted_standard() {
 /// Each object of each render, monitors included, with unknown fields refused.
 #[test]
 fn every_object_is_accepted() {
-    for namespace in [NAMESPACE, "a", "b", "team-a", "team-b"] {
+    for namespace in [NAMESPACE, "a", "b", "monitoring", "team-a", "team-b"] {
         shared().apply(&[json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})]);
     }
     let mut sets: Vec<Value> = examples().into_iter().map(|(_, values)| values).collect();
@@ -75,7 +75,9 @@ fn every_object_is_accepted() {
     assert_eq!(said.lines().count(), all.len(), "{said}");
     let counts: Vec<String> = kinds.iter().map(|(kind, objects)| format!("{} {kind}", objects.len())).collect();
     println!("accepted by the API server: {}", counts.join(", "));
-    assert!(kinds.contains_key("ServiceMonitor") && kinds.contains_key("PodMonitor"));
+    for kind in ["ServiceMonitor", "PodMonitor", "PrometheusRule"] {
+        assert!(kinds.contains_key(kind), "{kind}");
+    }
     let wrong = json!({"apiVersion": "monitoring.coreos.com/v1", "kind": "PodMonitor",
         "metadata": {"name": "a", "namespace": NAMESPACE}, "spec": {"selector": {}, "podMetricsEndpoints": [{"frobnicate": 1}]}});
     let (said, _) = shared().kubectl(&apply, &wrong.to_string()).unwrap_err();

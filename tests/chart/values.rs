@@ -125,7 +125,7 @@ fn wrong_values_are_refused_by_name() {
 }
 
 /// Maps whose keys are the user's own.
-const FREE: [&str; 11] = [
+const FREE: [&str; 15] = [
     "commonLabels",
     "serviceAccount.annotations",
     "nodeSelector",
@@ -135,6 +135,10 @@ const FREE: [&str; 11] = [
     "deploymentAnnotations",
     "podAnnotations",
     "podLabels",
+    "prometheusRule.labels",
+    "prometheusRule.annotations",
+    "prometheusRule.additionalRuleLabels",
+    "prometheusRule.additionalRuleAnnotations",
     "dashboard.labels",
     "dashboard.annotations",
 ];

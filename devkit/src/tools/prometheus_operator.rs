@@ -1,4 +1,4 @@
-//! The definitions of the Prometheus operator's monitors, from its Go module, which is pinned by the hash that Go itself
+//! The definitions of the Prometheus operator's monitors and rules, from its Go module, which is pinned by the hash that Go itself
 //! uses for modules. The operator itself is not built. Costs 10 MB, once.
 
 use std::fs;
@@ -15,14 +15,19 @@ pub const VERSION: &str = "v0.85.0";
 
 const MODULE: &str = "github.com/prometheus-operator/prometheus-operator";
 const SUM: &str = "h1:M5xLCLEoaW2IJfnuCwFzzpL+jSVQu3KGT84Pye+fW8s=";
-const DEFINITIONS: [&str; 2] = ["monitoring.coreos.com_podmonitors.yaml", "monitoring.coreos.com_servicemonitors.yaml"];
+const DEFINITIONS: [&str; 3] = [
+    "monitoring.coreos.com_podmonitors.yaml",
+    "monitoring.coreos.com_prometheusrules.yaml",
+    "monitoring.coreos.com_servicemonitors.yaml",
+];
 
-/// A folder with the CustomResourceDefinitions of ServiceMonitor and PodMonitor. Blocking.
+/// A folder with the CustomResourceDefinitions of ServiceMonitor, PodMonitor and PrometheusRule. Blocking.
 ///
 /// # Errors
 /// Where there is no Go, or its module proxy does not answer.
 pub fn definitions() -> Result<PathBuf> {
-    let entry = Entry { title: "the Prometheus operator's definitions", name: "prometheus-operator", key: VERSION };
+    let key = format!("{VERSION}-{}", DEFINITIONS.len());
+    let entry = Entry { title: "the Prometheus operator's definitions", name: "prometheus-operator", key: &key };
     Ok(cache::ensure(entry, download)?.0)
 }
 
