@@ -174,9 +174,13 @@ impl World {
         self.operators.lock().unwrap().last().cloned().expect("an operator was started")
     }
 
+    /// The newest operator's port.
+    pub fn port(&self) -> u16 {
+        *self.http.lock().unwrap()
+    }
+
     pub async fn http(&self, path: &str) -> Option<(u16, String)> {
-        let port = *self.http.lock().unwrap();
-        http_get(port, path).await
+        http_get(self.port(), path).await
     }
 
     /// SIGKILL: nothing of the process's own gets a chance.
