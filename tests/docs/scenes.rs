@@ -206,6 +206,12 @@ pub const SCENES: &[&[Scene]] = &[
         ],
         ..PLAIN
     }],
+    &[Scene {
+        document: "docs/runbooks.md",
+        substitutions: |_| vec![name()],
+        after: |site| assert_eq!(site.get("target", "audit-webhook").unwrap()["spec"]["deletionPolicy"], "Retain"),
+        ..PLAIN
+    }],
     &[
         Scene {
             document: "docs/export.md",

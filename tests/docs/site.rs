@@ -32,7 +32,7 @@ words=()
 for word in "$@"; do
   case "$word" in
     logs) logs=yes; words+=(get) ;;
-    --tail=* | --since=* | --previous | --follow | -f) [ "$logs" = yes ] || words+=("$word") ;;
+    --tail=* | --since=* | --previous | --all-pods | --follow | -f) [ "$logs" = yes ] || words+=("$word") ;;
     *) words+=("$word") ;;
   esac
 done
