@@ -55,7 +55,8 @@ async fn is_ready_when_its_targets_are(scene: &Scene) {
     for target in ["audit-webhook", "token-claims"] {
         scene.target_tells(target, "CreateOutcomeUnknown").await;
     }
-    scene.until_ready("Unknown", "Running health checks").await;
+    scene.until_condition("Healthy", "Unknown", "Running health checks").await;
+    scene.until_ready("Unknown", "").await;
     fault.clear();
     let ready = scene.until_ready("True", "").await;
     for target in ["audit-webhook", "token-claims"] {

@@ -25,9 +25,9 @@ const PATIENCE: Duration = Duration::from_mins(2);
 /// Paths and contents of what is served.
 type Artifacts = Arc<Mutex<HashMap<String, Vec<u8>>>>;
 
-/// The condition Ready of the Kustomization.
+/// What a condition of the Kustomization tells.
 #[derive(Debug)]
-pub struct Ready {
+pub struct Told {
     pub reason: String,
     pub message: String,
 }
@@ -133,19 +133,24 @@ impl Scene {
     }
 
     /// Waits until Ready of the Kustomization has this status for the newest commit, and a message with these words.
-    pub async fn until_ready(&self, status: &str, words: &str) -> Ready {
+    pub async fn until_ready(&self, status: &str, words: &str) -> Told {
+        self.until_condition("Ready", status, words).await
+    }
+
+    /// The same of another condition.
+    pub async fn until_condition(&self, kind: &str, status: &str, words: &str) -> Told {
         let revision = format!("main@sha1:{}", self.revision.lock().unwrap());
         let probe = || async {
             let told = self.object("kustomization", "flux-system", "zitadel-targets")?;
             let attempted = told["status"]["lastAttemptedRevision"] == json!(revision);
-            let ready = condition(&told, "Ready")?;
-            let text = |field: &str| ready[field].as_str().unwrap_or_default().to_owned();
-            let told = Ready { reason: text("reason"), message: text("message") };
+            let found = condition(&told, kind)?;
+            let text = |field: &str| found[field].as_str().unwrap_or_default().to_owned();
+            let told = Told { reason: text("reason"), message: text("message") };
             // While it works it has not yet noted which revision it tries.
             let current = attempted || status == "Unknown";
-            (ready["status"] == status && current && told.message.contains(words)).then_some(told)
+            (found["status"] == status && current && told.message.contains(words)).then_some(told)
         };
-        self.until_some(&format!("the Kustomization has Ready={status} at {revision}: {words}"), probe).await
+        self.until_some(&format!("the Kustomization has {kind}={status} at {revision}: {words}"), probe).await
     }
 
     pub async fn target_tells(&self, target: &str, reason: &str) {
