@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use zitadel_stand_in::{Effect, Op, TargetEdit, Times};
 
 use crate::exposition::documented;
+use crate::helm::NAMESPACE;
 use crate::prometheus::{JOB, Observed, alerts, rules};
 use crate::world::{World, webhook};
 
@@ -32,7 +33,11 @@ fn panels() -> Vec<(String, Vec<String>)> {
 }
 
 fn filled(query: &str) -> String {
-    query.replace("$job", JOB).replace("$__rate_interval", "15s").replace("$__range", "1m")
+    query
+        .replace("$job", JOB)
+        .replace("$namespace", NAMESPACE)
+        .replace("$__rate_interval", "15s")
+        .replace("$__range", "1m")
 }
 
 /// The metrics that a query names.
