@@ -75,7 +75,7 @@ impl Story {
 
         let began = Instant::now();
         e2e_pod::assert_confined(argo);
-        row("one pod, Ready: user 65532, no capability, seccomp, read-only root; its log is JSON", began);
+        row("each pod, Ready: user 65532, no capability, seccomp, read-only root; its log is JSON", began);
 
         let began = Instant::now();
         let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "iam-admin-pat"}, "stringData": {"pat": self.zitadel.token()}});
