@@ -14,6 +14,7 @@ mod markdown;
 mod marks;
 mod play;
 mod reference;
+mod rights;
 mod scenes;
 mod shell;
 mod site;
