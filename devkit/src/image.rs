@@ -17,6 +17,8 @@ use crate::tools::rust_image;
 pub const REPOSITORY: &str = "ghcr.io/zitadel-actions/zitadel-actions-operator";
 /// The revision that its label tells.
 pub const REVISION: &str = "built-by-a-test";
+/// The base image in the store of a build.
+const BASE: &str = "localhost/rust:base";
 /// A folder with an `image.tar` for amd64 that was built elsewhere, to be used in place of building one.
 const OWN: &str = "OPERATOR_IMAGE";
 const DOCKERFILE: &str = "Dockerfile";
@@ -102,13 +104,12 @@ fn build(workshop: &Workshop, architecture: Architecture, dockerfile: &str) -> R
     let base = rust_image::ensure()?;
     let store = Store::new_in(workshop.dir())?;
     let pulled = store.run("unpacking the base image", "pull", &["--quiet", &format!("dir:{}", base.display())])?;
-    let base = pulled.lines().last().unwrap_or_default().trim();
-    store.run("naming the base image", "tag", &[base, "localhost/rust:base"])?;
+    name_base(&store, pulled.lines().last().unwrap_or_default().trim(), architecture)?;
     let log = store.run(
         &format!("building the image for {}", architecture.name()),
         "build",
         &[
-            "--build-arg=RUST_IMAGE=localhost/rust:base",
+            &format!("--build-arg=RUST_IMAGE={BASE}"),
             &format!("--build-arg=REVISION={REVISION}"),
             &format!("--platform=linux/{}", architecture.name()),
             "--network=host",
@@ -122,6 +123,17 @@ fn build(workshop: &Workshop, architecture: Architecture, dockerfile: &str) -> R
     fs::write(workshop.result().join("build.log"), log)?;
     let archive = format!("docker-archive:{}:{}", workshop.result().join("image.tar").display(), reference());
     store.run("keeping the image", "push", &[&reference(), &archive])?;
+    Ok(())
+}
+
+/// Gives the base image its name. buildah 1.28 looks every base image up for the platform that is built for, also where the
+/// Dockerfile says `FROM --platform=$BUILDPLATFORM`. So that it finds this one, a copy says that it is for that platform;
+/// its programs stay those of this machine and run as they are.
+fn name_base(store: &Store, id: &str, architecture: Architecture) -> Result<()> {
+    const COPY: &str = "base";
+    store.run("copying the base image", "from", &["--pull-never", &format!("--name={COPY}"), id])?;
+    store.run("labelling the base image", "config", &[&format!("--arch={}", architecture.name()), COPY])?;
+    store.run("naming the base image", "commit", &["--quiet", "--rm", COPY, BASE])?;
     Ok(())
 }
 

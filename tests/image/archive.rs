@@ -25,10 +25,16 @@ impl Archive {
         let manifest: Value =
             serde_json::from_slice(&std::fs::read(dir.path().join("manifest.json")).unwrap()).unwrap();
         let archive = Self { dir, manifest: manifest[0].clone() };
-        for layer in archive.manifest["Layers"].as_array().unwrap() {
-            untar(&archive.dir.path().join(layer.as_str().unwrap()), &archive.root());
+        for layer in archive.layers() {
+            untar(&layer, &archive.root());
         }
         archive
+    }
+
+    /// The archives that make it up, which are not compressed.
+    pub fn layers(&self) -> Vec<PathBuf> {
+        let names = self.manifest["Layers"].as_array().unwrap();
+        names.iter().map(|name| self.dir.path().join(name.as_str().unwrap())).collect()
     }
 
     /// The folder that is `/` in the image.

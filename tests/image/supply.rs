@@ -11,10 +11,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use devkit::image::{Architecture, Image, REVISION, reference};
-use devkit::tools::crates;
+use devkit::tools::{crates, qemu};
 use serde_json::{Value, json};
 
 use crate::archive::Archive;
+
+/// The most that the image may weigh where it is downloaded.
+const COMPRESSED: u64 = 15 << 20;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -118,6 +121,23 @@ fn the_image_holds_one_program_and_no_shell() {
     assert!(image.size() < 40 << 20, "{} bytes", image.size());
 }
 
+/// What a registry stores and a node downloads: the one layer, compressed.
+#[test]
+fn the_layers_are_small() {
+    let image = Archive::open(&Image::ensure(Architecture::Amd64).unwrap());
+    let sizes: Vec<u64> = image.layers().iter().map(|layer| compressed(layer)).collect();
+    println!("layers of {sizes:?} bytes, compressed");
+    assert_eq!(sizes.len(), 1);
+    assert!(sizes[0] < COMPRESSED, "{} bytes", sizes[0]);
+}
+
+/// Bytes after gzip, as registries get layers by default.
+fn compressed(layer: &Path) -> u64 {
+    let gzip = Command::new("gzip").args(["--no-name", "--to-stdout"]).arg(layer).output().unwrap();
+    assert!(gzip.status.success(), "{}", layer.display());
+    gzip.stdout.len() as u64
+}
+
 /// With the image as its root, as the image's user, nothing else in sight.
 #[test]
 fn the_program_of_the_image_runs_alone() {
@@ -142,6 +162,10 @@ fn arm64_is_built_without_emulation() {
     let binary = std::fs::read(image.root().join("zitadel-actions-operator")).unwrap();
     assert_eq!(archive::machine(&binary), archive::AARCH64);
     assert!(!archive::has_interpreter(&binary), "static");
+    // Built without emulation, and run with it: that much of it works.
+    let mut run = Command::new(qemu::aarch64().unwrap());
+    let printed = output(run.arg(image.root().join("zitadel-actions-operator")).arg("--version").env_clear());
+    assert_eq!(printed.trim(), format!("zitadel-actions-operator {}", env!("CARGO_PKG_VERSION")));
 }
 
 /// Built in `/source` as the Dockerfile says, and in another folder, with the sources of the crates elsewhere too.
