@@ -99,15 +99,8 @@ async fn targets_are_counted_from_their_creation_to_their_end() {
     world.create("suspended", spec).await;
     world.reason("suspended", "Suspended").await;
     shows(&world, PENDING, &[], 0.0).await;
-    for name in ["taken", "suspended"] {
-        world.edit(name, json!({"suspend": false, "deletionPolicy": "Retain"})).await;
-        world.delete(name).await;
-        world.gone(name).await;
-    }
-    let left = || async { scrape(&world).await.find(CONDITION, &[("name", "taken")]).count() };
-    world.until("the series of a deleted Target are gone", || async { left().await == 0 }).await;
-    assert!(world.zitadel.targets().iter().any(|target| target.id == taken));
-    // The queue empties, and every entry became one piece of work.
+    // The queue empties, and every entry became one piece of work. While nothing goes: an entry that is due
+    // when its object vanishes becomes none.
     shows(&world, "workqueue_depth", &QUEUE, 0.0).await;
     let rests = || async {
         let seen = scrape(&world).await;
@@ -119,6 +112,15 @@ async fn targets_are_counted_from_their_creation_to_their_end() {
         idle && (adds - worked).abs() < 0.5 && (adds - waited).abs() < 0.5 && passes >= 6.0 && worked >= passes
     };
     world.until("entries and work are equal in number", rests).await;
+    for name in ["taken", "suspended"] {
+        world.edit(name, json!({"suspend": false, "deletionPolicy": "Retain"})).await;
+        world.delete(name).await;
+        world.gone(name).await;
+    }
+    let left = || async { scrape(&world).await.find(CONDITION, &[("name", "taken")]).count() };
+    world.until("the series of a deleted Target are gone", || async { left().await == 0 }).await;
+    assert!(world.zitadel.targets().iter().any(|target| target.id == taken));
+    shows(&world, "workqueue_depth", &QUEUE, 0.0).await;
     world.finish().await;
 }
 
