@@ -8,6 +8,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::condition::{ConditionType, find};
 use super::connection::ConnectionRef;
 use super::reason::Reason;
 
@@ -236,8 +237,19 @@ impl Target {
     /// The reason of the condition Ready, if the object has one that this version knows.
     #[must_use]
     pub fn ready_reason(&self) -> Option<Reason> {
-        let conditions = &self.status.as_ref()?.conditions;
-        super::condition::find(conditions, super::condition::ConditionType::Ready)
-            .and_then(|c| Reason::parse(&c.reason))
+        self.condition(ConditionType::Ready).and_then(|ready| Reason::parse(&ready.reason))
+    }
+
+    /// One of its conditions, if there is one.
+    #[must_use]
+    pub fn condition(&self, kind: ConditionType) -> Option<&Condition> {
+        find(&self.status.as_ref()?.conditions, kind)
+    }
+
+    /// Whether status says Ready for the newest generation.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        let ready = self.condition(ConditionType::Ready);
+        ready.is_some_and(|ready| ready.status == "True" && ready.observed_generation == self.metadata.generation)
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kube::runtime::events::{EventType, Recorder, Reporter};
 use kube::runtime::reflector::Store;
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client, Resource, ResourceExt};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -293,8 +293,8 @@ pub(super) fn needs(target: &Target, key: &Key) -> bool {
 }
 
 /// namespace/name.
-pub(super) fn shown(target: &Target) -> String {
-    format!("{}/{}", target.namespace().unwrap_or_default(), target.name_any())
+pub(super) fn shown(object: &impl Resource) -> String {
+    format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any())
 }
 
 /// Compares by resourceVersion, which Kubernetes orders as a number (KEP-5504; etcd revisions before).

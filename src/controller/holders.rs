@@ -12,6 +12,7 @@ use kube::ResourceExt;
 use tokio::time::Instant;
 
 use super::Guarded;
+use super::context::shown;
 use super::link::{Key, Link};
 use crate::api::connection::ConnectionKind;
 use crate::api::reason::Reason;
@@ -144,7 +145,7 @@ fn build(cache: &[Arc<Guarded>], place_of: &impl Fn(&Target) -> Option<Place>) -
         let place = place_of(target);
         by_id.entry(id.clone()).or_default().push(Holder {
             rank: Rank::of(target, place.as_ref()),
-            name: format!("{}/{}", target.namespace().unwrap_or_default(), target.name_any()),
+            name: shown(target),
             place,
         });
     }

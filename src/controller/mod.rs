@@ -127,7 +127,7 @@ async fn one(
             }
         })
         .predicate_filter(trigger(&context), PredicateConfig::default())
-        .inspect_ok(move |object| counting.metrics().queue().asked(reconcile::entry(object)));
+        .inspect_ok(move |object| counting.metrics().queue().asked(context::shown(object)));
     let stopping = stop.clone();
     let running = Controller::for_stream(stream, reader)
         .with_config(Config::default().concurrency(CONCURRENCY))
@@ -136,7 +136,7 @@ async fn one(
         .run(reconcile::reconcile, reconcile::on_error, Arc::clone(&context))
         .for_each(move |ended| {
             if let Err(Error::ObjectNotFound(gone)) = ended {
-                context.metrics().queue().forget(&reconcile::entry_of(&gone));
+                context.metrics().queue().forget(&reconcile::shown_gone(&gone));
             }
             future::ready(())
         });

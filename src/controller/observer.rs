@@ -20,7 +20,6 @@ use super::backoff::jittered;
 use super::chronicle::Chronicle;
 use super::context::Context;
 use super::link::{Key, Link};
-use super::target::is_settled;
 use super::wake::Shard;
 use crate::api::reason::Reason;
 use crate::api::target::{Target, TargetStatus};
@@ -242,7 +241,7 @@ fn compare(snapshot: &Snapshot, moved: bool, shards: &[Shard], context: &Context
 
 /// Whether a settled object turns out to hold what an older one holds.
 fn is_contested(target: &Target, context: &Context) -> bool {
-    let held = target.status.as_ref().and_then(|status| status.id.as_deref()).filter(|_| is_settled(target));
+    let held = target.status.as_ref().and_then(|status| status.id.as_deref()).filter(|_| target.is_settled());
     held.is_some_and(|id| context.older_holder(id, target).is_some())
 }
 
@@ -255,7 +254,7 @@ fn is_unsupported(target: &Target) -> bool {
 fn rests(target: &Target) -> bool {
     let drifted = target.ready_reason() == Some(Reason::Drifted);
     let told = target.status.as_ref().and_then(|status| status.observed_generation);
-    is_settled(target) || (drifted && told == target.metadata.generation)
+    target.is_settled() || (drifted && told == target.metadata.generation)
 }
 
 /// Whether a settled object needs a look. Those that are not settled have back-offs of their own.

@@ -17,7 +17,7 @@ use tracing::{Instrument, info_span, warn};
 
 use super::backoff::jittered;
 use super::cluster::WriteError;
-use super::context::{Context, Rest};
+use super::context::{Context, Rest, shown};
 use super::target::{Pass, PassError};
 use super::{Guarded, PASS_DEADLINE};
 use crate::api::target::Target;
@@ -26,20 +26,14 @@ use crate::ops::metrics::PassResult;
 /// How soon a pass that lost a race looks again.
 const AFTER_CONFLICT: Duration = Duration::from_millis(200);
 
-/// An object as the queue's metrics know it: namespace/name.
-pub(super) fn entry(object: &impl Resource) -> String {
-    let meta = object.meta();
-    format!("{}/{}", meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
-}
-
-/// The same, of an object that is not there any more.
-pub(super) fn entry_of(gone: &ObjectRef<DynamicObject>) -> String {
+/// [`shown`], of an object that is not there any more.
+pub(super) fn shown_gone(gone: &ObjectRef<DynamicObject>) -> String {
     format!("{}/{}", gone.namespace.as_deref().unwrap_or_default(), gone.name)
 }
 
 /// Has an object looked at again after this time, if nothing asks for it before.
 pub(super) fn again(context: &Context, object: &impl Resource, delay: Duration) -> Action {
-    context.metrics().queue().asked_after(entry(object), delay);
+    context.metrics().queue().asked_after(shown(object), delay);
     Action::requeue(delay)
 }
 
@@ -48,7 +42,7 @@ pub(super) fn again(context: &Context, object: &impl Resource, delay: Duration) 
 /// # Errors
 /// When the pass could not be finished; the object is tried again with back-off.
 pub async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Arc<PassError>> {
-    let _working = context.metrics().queue().begin(&entry(&*object));
+    let _working = context.metrics().queue().begin(&shown(&*object));
     if !context.duty().calls_for(&object) {
         // Whoever begins to lead looks at every object; a change of labels asks for a pass.
         return Ok(Action::await_change());

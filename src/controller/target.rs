@@ -202,7 +202,7 @@ impl<'a> Pass<'a> {
         self.object = Arc::new(object);
         self.claim = claim_of(&self.object);
         self.context.remember(&self.object, Rest::Never, self.facts.written().cloned());
-        if let Some(applied) = self.applied.take_if(|_| is_settled(&self.object)) {
+        if let Some(applied) = self.applied.take_if(|_| self.object.is_settled()) {
             self.context.metrics().targets().ready(applied);
         }
     }
@@ -356,12 +356,6 @@ impl<'a> Pass<'a> {
             Retry::BackOff => Some(self.context.backoff().next(uid)),
         }
     }
-}
-
-/// Whether status says Ready for the newest generation.
-pub(super) fn is_settled(object: &Target) -> bool {
-    let ready = object.status.as_ref().and_then(|status| find(&status.conditions, ConditionType::Ready));
-    ready.is_some_and(|ready| ready.status == "True" && ready.observed_generation == object.metadata.generation)
 }
 
 pub(super) fn claim_of(object: &Target) -> ClaimState {

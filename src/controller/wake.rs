@@ -12,10 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::Guarded;
 use super::connection::{Due, Standing};
-use super::context::Context;
+use super::context::{Context, shown};
 use super::link::{Inputs, Key, Link};
 use super::observer;
-use super::reconcile::entry;
 use crate::api::reason::Reason;
 use crate::api::target::Target;
 
@@ -33,7 +32,7 @@ impl Shard {
             return;
         }
         context.disturb(target);
-        context.metrics().queue().asked(entry(object));
+        context.metrics().queue().asked(shown(object));
         // The receiver lives as long as the controller; without it there is nobody to wake.
         let _ = self.wake.unbounded_send(ObjectRef::from_obj(object));
     }

@@ -7,14 +7,14 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 
-use super::targets::{Targets, ready, since};
+use super::targets::{Targets, since};
 use crate::api::FINALIZER;
-use crate::api::condition::{ConditionType, find};
+use crate::api::condition::ConditionType;
 use crate::api::target::Target;
 
 /// What a condition's status may be; the last one also where there is no condition.
@@ -100,9 +100,12 @@ fn place(status: &str) -> usize {
     STATUSES.iter().position(|known| *known == status).unwrap_or(UNKNOWN)
 }
 
+fn ready(target: &Target) -> Option<&Condition> {
+    target.condition(ConditionType::Ready)
+}
+
 fn is_stalled(target: &Target) -> bool {
-    let conditions = target.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-    find(conditions, ConditionType::Stalled).is_some_and(|stalled| stalled.status == "True")
+    target.condition(ConditionType::Stalled).is_some_and(|stalled| stalled.status == "True")
 }
 
 /// Whether the newest generation has no verdict: none at all, one of an older generation, or one that says "not yet".
@@ -141,9 +144,8 @@ impl Census {
 fn write_conditions(metric: &mut MetricEncoder<'_>, meta: &ObjectMeta, target: Option<&Target>) -> fmt::Result {
     let name = meta.name.as_deref().unwrap_or_default();
     let namespace = meta.namespace.as_deref().unwrap_or_default();
-    let conditions = target.and_then(|target| target.status.as_ref()).map(|status| status.conditions.as_slice());
     for kind in TYPES {
-        let held = match find(conditions.unwrap_or_default(), kind) {
+        let held = match target.and_then(|target| target.condition(kind)) {
             Some(condition) => place(&condition.status),
             None if kind == ConditionType::Ready => UNKNOWN,
             None => continue,

@@ -6,14 +6,13 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::api::condition::{ConditionType, find};
+use crate::api::condition::ConditionType;
 use crate::api::target::Target;
 
 /// From a tenth of a second, which is what a create takes, to an hour.
@@ -114,10 +113,8 @@ impl Waits {
     pub fn see(&self, target: &Target, now: Timestamp) {
         let Some(uid) = &target.metadata.uid else { return };
         let generation = target.metadata.generation.unwrap_or_default();
-        let ready = ready(target);
-        let told = ready.is_some_and(|ready| ready.observed_generation == Some(generation));
         let mut waits = self.lock();
-        if told && ready.is_some_and(|ready| ready.status == "True") {
+        if target.is_settled() {
             waits.remove(uid);
             return;
         }
@@ -125,7 +122,7 @@ impl Waits {
         match known {
             Some(known) if known >= generation => {}
             Some(_) => drop(waits.insert(uid.clone(), Wait { generation, since: now, applied: Some(now) })),
-            None => drop(waits.insert(uid.clone(), first_seen(target, generation, told, now))),
+            None => drop(waits.insert(uid.clone(), first_seen(target, generation, now))),
         }
     }
 
@@ -149,13 +146,13 @@ impl Waits {
 }
 
 /// What can be told of a wait whose beginning this process has not seen.
-fn first_seen(target: &Target, generation: i64, told: bool, now: Timestamp) -> Wait {
+fn first_seen(target: &Target, generation: i64, now: Timestamp) -> Wait {
     let created = target.metadata.creation_timestamp.as_ref().map_or(now, |time| time.0);
-    let (since, applied) = match ready(target) {
+    let (since, applied) = match target.condition(ConditionType::Ready) {
         // Nobody has ever looked at it.
         None => (created, Some(created)),
         // A newer generation than the one that was looked at.
-        Some(_) if !told => (now, Some(now)),
+        Some(ready) if ready.observed_generation != Some(generation) => (now, Some(now)),
         // It was looked at, without success. If it was ever made it may have been ready before.
         Some(ready) => {
             let made = target.status.as_ref().is_some_and(|status| status.id.is_some());
@@ -163,11 +160,6 @@ fn first_seen(target: &Target, generation: i64, told: bool, now: Timestamp) -> W
         }
     };
     Wait { generation, since, applied }
-}
-
-/// The condition Ready, if there is one.
-pub(super) fn ready(target: &Target) -> Option<&Condition> {
-    find(&target.status.as_ref()?.conditions, ConditionType::Ready)
 }
 
 /// Seconds from `begun` until `now`. Clocks of two machines are compared: never less than nothing.
