@@ -6,6 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,14 @@ pub fn free_port() -> Result<u16> {
         }
     }
     bail!("no free loopback port found between {} and {}", PORTS.start, PORTS.end)
+}
+
+/// Takes from a command of the operator what the environment has for its flags: a test's own are to count.
+pub fn without_zitadel(command: &mut Command) -> &mut Command {
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ZITADEL_")) {
+        command.env_remove(name);
+    }
+    command
 }
 
 /// 32 hexadecimal digits from the kernel's random source, good enough for a secret.

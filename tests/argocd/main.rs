@@ -19,6 +19,7 @@ mod git;
 mod judges;
 mod listeners;
 mod missing;
+mod operator;
 #[path = "../it/oracle.rs"]
 #[allow(dead_code, reason = "its own tests run with the integration tests")]
 mod oracle;

@@ -1,13 +1,12 @@
 //! A life in Git: the example Applications of `integrations/argocd/examples`, synchronised by the real Argo CD with the
 //! operator's own chart. The operator's process runs outside the cluster, as there is no node: the chart installs no pod.
 
-use std::process::Command;
-
 use serde_json::{Value, json};
 use zitadel_stand_in::{Effect, EventKind, Generation, Op, Options, StandIn, TargetEdit, Times};
 
 use crate::argo::{Argo, Moment};
 use crate::listeners::assert_on_loopback;
+use crate::operator;
 
 const TARGET: (&str, &str) = ("zitadel-actions.dev/v1alpha1", "Target");
 const CONNECTION: (&str, &str) = ("zitadel-actions.dev/v1alpha1", "Connection");
@@ -241,17 +240,7 @@ impl Story {
     }
 
     fn start_operator(&self) {
-        let port = devkit::host::free_port().unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_zitadel-actions-operator"));
-        command
-            .args(["run", "--resync-interval", "1", "--http-addr", &format!("127.0.0.1:{port}")])
-            .args(["--log-format", "human", "--operator-namespace", "zitadel-actions"])
-            .args(["--zitadel-allow-http", "--zitadel-timeout", "2"])
-            .env("KUBECONFIG", self.argo.kubeconfig());
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ZITADEL_")) {
-            command.env_remove(name);
-        }
-        self.argo.run("operator", &command);
+        self.argo.run("operator", &operator::command(self.argo.kubeconfig()));
     }
 
     /// Waits until the sync waits for this object.

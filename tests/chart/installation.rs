@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 
 use devkit::supervisor::{Ending, Signal};
 use futures::executor::block_on;
-use kube::config::Kubeconfig;
 use serde_json::{Value, json};
 use zitadel_stand_in::{Op, Options, StandIn};
 
 use crate::cluster::{Cluster, PATIENCE};
 use crate::helm;
+use crate::pod::{self, PodOnDesk};
 
 /// How often conditions are looked at.
 const POLL: Duration = Duration::from_millis(100);
@@ -27,6 +27,7 @@ pub struct Installation<'a> {
     pub zitadel: StandIn,
     pub namespace: String,
     folder: tempfile::TempDir,
+    volumes: PathBuf,
     running: Option<Operator>,
 }
 
@@ -41,7 +42,9 @@ impl<'a> Installation<'a> {
     /// Nothing is installed yet. The namespace exists.
     pub fn new(cluster: &'a Cluster, namespace: String) -> Self {
         let zitadel = block_on(StandIn::start(Options::default())).unwrap();
-        Self { cluster, zitadel, namespace, folder: tempfile::tempdir().unwrap(), running: None }
+        let folder = tempfile::tempdir().unwrap();
+        let volumes = folder.path().join("volumes");
+        Self { cluster, zitadel, namespace, folder, volumes, running: None }
     }
 
     /// Values for a default connection to the stand-in, with everything done soon.
@@ -113,36 +116,22 @@ impl<'a> Installation<'a> {
         let name = format!("chart-{}", COUNT.fetch_add(1, Ordering::Relaxed));
         let http = devkit::host::free_port().unwrap();
         let pod = &self.deployment()["spec"]["template"]["spec"];
-        let container = &pod["containers"][0];
         self.mount(pod);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_zitadel-actions-operator"));
-        for argument in texts(&container["args"]) {
-            command.arg(self.translated(pod, &argument, http));
-        }
-        for (variable, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ZITADEL_")) {
-            command.env_remove(variable);
-        }
-        for variable in container["env"].as_array().unwrap() {
-            let value = match variable["valueFrom"]["fieldRef"]["fieldPath"].as_str() {
-                Some("metadata.namespace") => self.namespace.as_str(),
-                Some("metadata.name") => name.as_str(),
-                _ => variable["value"].as_str().unwrap(),
-            };
-            command.env(variable["name"].as_str().unwrap(), value);
-        }
-        command.env("KUBECONFIG", self.kubeconfig(pod["serviceAccountName"].as_str().unwrap()));
-        // Reading the system's authorities is half of a start in the debug profile.
-        let authorities = self.cluster.plane().dir().join("certificates/apiserver.crt");
-        command.env("SSL_CERT_FILE", authorities).env("SSL_CERT_DIR", "");
+        let kubeconfig = self.kubeconfig(pod["serviceAccountName"].as_str().unwrap());
+        let command = self.on_desk(pod).command(self.cluster.plane(), http, &kubeconfig, |field| match field {
+            "metadata.namespace" => &self.namespace,
+            "metadata.name" => &name,
+            _ => panic!("{field} of a pod"),
+        });
         self.cluster.plane().supervisor().start(&name, &command, Ending::Abrupt).unwrap();
-        let ready = container["readinessProbe"]["httpGet"]["path"].as_str().unwrap().to_owned();
+        let ready = pod["containers"][0]["readinessProbe"]["httpGet"]["path"].as_str().unwrap().to_owned();
         Operator { name, http, ready }
     }
 
     /// What a kubelet does again and again: the volumes hold what the Secrets hold now.
     pub fn mount(&self, pod: &Value) {
         for volume in pod["volumes"].as_array().into_iter().flatten() {
-            let folder = self.volume(volume["name"].as_str().unwrap());
+            let folder = self.on_desk(pod).volume(volume["name"].as_str().unwrap());
             std::fs::create_dir_all(&folder).unwrap();
             let source = &volume["secret"];
             let secret = self.get("secret", source["secretName"].as_str().unwrap());
@@ -151,44 +140,21 @@ impl<'a> Installation<'a> {
                 let (key, path) = (item["key"].as_str().unwrap(), item["path"].as_str().unwrap());
                 let content = secret.as_ref().and_then(|secret| secret["data"][key].as_str());
                 if let Some(content) = content {
-                    let fresh = folder.join(format!("{path}.fresh"));
-                    std::fs::write(&fresh, decoded(content)).unwrap();
-                    std::fs::rename(fresh, folder.join(path)).unwrap();
+                    pod::write(&folder.join(path), &decoded(content));
                 }
             }
         }
     }
 
-    fn volume(&self, name: &str) -> PathBuf {
-        self.folder.path().join("volumes").join(name)
-    }
-
-    /// An argument with the paths and the address of this machine.
-    fn translated(&self, pod: &Value, argument: &str, http: u16) -> String {
-        if argument.starts_with("--http-addr=") {
-            return format!("--http-addr=127.0.0.1:{http}");
-        }
-        if argument.starts_with("--admin-addr=") {
-            return "--admin-addr=127.0.0.1:0".to_owned();
-        }
-        for mount in pod["containers"][0]["volumeMounts"].as_array().into_iter().flatten() {
-            let (path, name) = (mount["mountPath"].as_str().unwrap(), mount["name"].as_str().unwrap());
-            if argument.contains(&format!("={path}/")) {
-                return argument.replace(path, self.volume(name).to_str().unwrap());
-            }
-        }
-        argument.to_owned()
+    fn on_desk<'b>(&'b self, pod: &'b Value) -> PodOnDesk<'b> {
+        PodOnDesk { spec: pod, volumes: &self.volumes }
     }
 
     /// With a token of the ServiceAccount, from the TokenRequest API as a kubelet gets it.
     fn kubeconfig(&self, account: &str) -> PathBuf {
         let token = self.kubectl(&["create", "token", account], "").unwrap();
-        let mut config = Kubeconfig::read_from(self.cluster.plane().kubeconfig()).unwrap();
-        for user in &mut config.auth_infos {
-            user.auth_info = Some(serde_json::from_value(json!({"token": token.trim()})).unwrap());
-        }
         let path = self.folder.path().join("kubeconfig");
-        std::fs::write(&path, serde_json::to_value(config).unwrap().to_string()).unwrap();
+        pod::write_kubeconfig(self.cluster.plane(), token.trim(), &path);
         path
     }
 

@@ -11,6 +11,7 @@ mod cluster;
 mod helm;
 mod installation;
 mod lifecycle;
+mod pod;
 mod readme;
 mod render;
 mod rights;

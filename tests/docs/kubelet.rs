@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -19,6 +18,8 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, ResourceExt};
 use serde_json::{Value, json};
+
+use crate::pod::{self, PodOnDesk};
 
 const NODE: &str = "desk";
 const POLL: Duration = Duration::from_millis(200);
@@ -130,25 +131,11 @@ impl Desk {
         self.mount(&spec, &namespace, &uid).await?;
         let kubeconfig = self.kubeconfig(&namespace, spec["serviceAccountName"].as_str().unwrap(), &uid).await?;
         let http = devkit::host::free_port().unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_zitadel-actions-operator"));
-        let container = &spec["containers"][0];
-        for argument in container["args"].as_array().unwrap() {
-            command.arg(self.translated(container, argument.as_str().unwrap(), http, &uid));
-        }
-        for (variable, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ZITADEL_")) {
-            command.env_remove(variable);
-        }
         let own = serde_json::to_value(pod).unwrap();
-        for variable in container["env"].as_array().into_iter().flatten() {
-            let field = variable["valueFrom"]["fieldRef"]["fieldPath"].as_str();
-            let value = match field {
-                Some(path) => own.pointer(&format!("/{}", path.replace('.', "/"))).and_then(Value::as_str),
-                None => variable["value"].as_str(),
-            };
-            command.env(variable["name"].as_str().unwrap(), value.unwrap_or_default());
-        }
-        let authorities = self.plane.dir().join("certificates/apiserver.crt");
-        command.env("KUBECONFIG", kubeconfig).env("SSL_CERT_FILE", authorities).env("SSL_CERT_DIR", "");
+        let field = |path: &str| own.pointer(&format!("/{}", path.replace('.', "/"))).and_then(Value::as_str);
+        let volumes = self.volumes(&uid);
+        let desk = PodOnDesk { spec: &spec, volumes: &volumes };
+        let command = desk.command(&self.plane, http, &kubeconfig, |path| field(path).unwrap_or_default());
         let process = format!("pod-{}", COUNT.fetch_add(1, Ordering::Relaxed));
         self.plane.supervisor().start(&process, &command, Ending::Abrupt).unwrap();
         self.running.insert(uid, Running { name, namespace, process, http, ready: false, ending: false });
@@ -196,7 +183,7 @@ impl Desk {
     /// The volumes hold what the Secrets hold now.
     async fn mount(&self, spec: &Value, namespace: &str, uid: &str) -> kube::Result<()> {
         for volume in spec["volumes"].as_array().into_iter().flatten() {
-            let folder = self.volume(uid, volume["name"].as_str().unwrap());
+            let folder = self.volumes(uid).join(volume["name"].as_str().unwrap());
             std::fs::create_dir_all(&folder).unwrap();
             let Some(name) = volume["secret"]["secretName"].as_str() else { continue };
             let secret = Api::<Secret>::namespaced(self.client.clone(), namespace).get_opt(name).await?;
@@ -206,11 +193,7 @@ impl Desk {
                 let file = folder.join(path);
                 match content {
                     Some(content) if std::fs::read(&file).is_ok_and(|old| old == content.0) => {}
-                    Some(content) => {
-                        let fresh = folder.join(format!("{path}.fresh"));
-                        std::fs::write(&fresh, &content.0).unwrap();
-                        std::fs::rename(fresh, file).unwrap();
-                    }
+                    Some(content) => pod::write(&file, &content.0),
                     None => drop(std::fs::remove_file(file)),
                 }
             }
@@ -218,25 +201,9 @@ impl Desk {
         Ok(())
     }
 
-    fn volume(&self, uid: &str, name: &str) -> PathBuf {
-        self.folder.path().join(uid).join(name)
-    }
-
-    /// An argument with the paths and the address of this machine.
-    fn translated(&self, container: &Value, argument: &str, http: u16, uid: &str) -> String {
-        if argument.starts_with("--http-addr=") {
-            return format!("--http-addr=127.0.0.1:{http}");
-        }
-        if argument.starts_with("--admin-addr=") {
-            return "--admin-addr=127.0.0.1:0".to_owned();
-        }
-        for mount in container["volumeMounts"].as_array().into_iter().flatten() {
-            let (path, name) = (mount["mountPath"].as_str().unwrap(), mount["name"].as_str().unwrap());
-            if argument.contains(&format!("={path}/")) {
-                return argument.replace(path, self.volume(uid, name).to_str().unwrap());
-            }
-        }
-        argument.to_owned()
+    /// The folder of a pod's volumes.
+    fn volumes(&self, uid: &str) -> PathBuf {
+        self.folder.path().join(uid)
     }
 
     /// With a token of the ServiceAccount, as a kubelet gets it.
@@ -244,13 +211,8 @@ impl Desk {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), namespace);
         let request = TokenRequest::default();
         let token = accounts.create_token_request(account, &PostParams::default(), &request).await?;
-        let mut config = Kubeconfig::read_from(self.plane.kubeconfig()).unwrap();
-        for user in &mut config.auth_infos {
-            user.auth_info =
-                Some(serde_json::from_value(json!({"token": token.status.as_ref().unwrap().token})).unwrap());
-        }
         let path = self.folder.path().join(format!("{uid}.kubeconfig"));
-        std::fs::write(&path, serde_json::to_value(config).unwrap().to_string()).unwrap();
+        pod::write_kubeconfig(&self.plane, &token.status.as_ref().unwrap().token, &path);
         Ok(path)
     }
 

@@ -13,6 +13,8 @@ mod links;
 mod markdown;
 mod marks;
 mod play;
+#[path = "../chart/pod.rs"]
+mod pod;
 mod reference;
 mod rights;
 mod scenes;

@@ -15,6 +15,8 @@ mod cluster;
 mod git;
 #[path = "../argocd/listeners.rs"]
 mod listeners;
+#[path = "../argocd/operator.rs"]
+mod operator;
 mod scene;
 
 use std::time::Instant;

@@ -16,6 +16,7 @@ use zitadel_stand_in::{Generation, Options as ZitadelOptions, StandIn};
 
 use crate::cluster::kubectl;
 use crate::git::Repository;
+use crate::operator;
 
 /// The folder that the example's Kustomization names.
 pub const TARGETS: &str = "integrations/argocd/examples/targets";
@@ -78,16 +79,7 @@ impl Scene {
         self.kubectl(&["apply", "-f", "crds"], "");
         let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "iam-admin-pat"}, "stringData": {"pat": self.zitadel.token()}});
         self.kubectl(&["-n", "identity", "apply", "-f", "-"], &secret.to_string());
-        let port = free_port().unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_zitadel-actions-operator"));
-        command
-            .args(["run", "--resync-interval", "1", "--http-addr", &format!("127.0.0.1:{port}")])
-            .args(["--log-format", "human", "--operator-namespace", "zitadel-actions"])
-            .args(["--zitadel-allow-http", "--zitadel-timeout", "2"])
-            .env("KUBECONFIG", self.plane.kubeconfig());
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ZITADEL_")) {
-            command.env_remove(name);
-        }
+        let command = operator::command(self.plane.kubeconfig());
         self.plane.supervisor().start("operator", &command, Ending::Abrupt).expect("the operator starts");
     }
 

@@ -32,9 +32,7 @@ pub fn override_flags(command: &Command, flags: &[String]) -> Command {
     let mut rebuilt = Command::new(command.get_program());
     rebuilt.args(arguments);
     // Those of a real server (see [`crate::real`]) would join the flags of every operator.
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ZITADEL_")) {
-        rebuilt.env_remove(name);
-    }
+    devkit::host::without_zitadel(&mut rebuilt);
     copy_environment(command, &mut rebuilt);
     rebuilt
 }

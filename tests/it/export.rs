@@ -12,10 +12,7 @@ use crate::world::{Setup, World, is_ready};
 /// Runs `export` on a world's ZITADEL.
 async fn export(world: &World, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_zitadel-actions-operator"));
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ZITADEL_")) {
-        command.env_remove(name);
-    }
-    command.args(["export", "--zitadel-url", &world.zitadel.url()]);
+    devkit::host::without_zitadel(&mut command).args(["export", "--zitadel-url", &world.zitadel.url()]);
     command.args(["--zitadel-token-file", world.token_file().to_str().unwrap()]).args(arguments);
     tokio::task::spawn_blocking(move || command.output().expect("the binary starts")).await.unwrap()
 }
