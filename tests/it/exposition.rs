@@ -2,6 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::world::http_get;
+
+/// The counter of calls to ZITADEL.
+pub const CALLS: &str = "zitadel_api_requests_total";
+
+/// What an operator exposes now.
+pub async fn scrape(port: u16) -> Exposition {
+    let (status, text) = http_get(port, "/metrics").await.expect("the operator answers");
+    assert_eq!(status, 200);
+    Exposition::read(&text).unwrap_or_else(|why| panic!("{why}\n{text}"))
+}
+
 /// One sample.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {

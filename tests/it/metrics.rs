@@ -10,7 +10,7 @@ use zitadel_stand_in::{Effect, Generation, Op, TargetEdit, Times};
 
 use crate::cluster::plane;
 use crate::connections::{by, connect, secret, setup, to};
-use crate::exposition::{Exposition, documented};
+use crate::exposition::{self, Exposition, documented};
 use crate::world::{Setup, World, condition, id, webhook};
 
 const CONDITION: &str = "zitadel_target_status_condition";
@@ -20,9 +20,7 @@ const APPLIED: &str = "zitadel_target_apply_to_ready_seconds_count";
 const QUEUE: [(&str, &str); 1] = [("name", "target")];
 
 async fn scrape(world: &World) -> Exposition {
-    let (status, text) = world.http("/metrics").await.expect("the operator answers");
-    assert_eq!(status, 200);
-    Exposition::read(&text).unwrap_or_else(|why| panic!("{why}\n{text}"))
+    exposition::scrape(world.port()).await
 }
 
 async fn sum(world: &World, name: &str, labels: &[(&str, &str)]) -> f64 {

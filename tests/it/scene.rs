@@ -14,6 +14,7 @@ use zitadel_actions_operator::zitadel::{
 };
 use zitadel_stand_in::{EventKind, Target as Held, TargetEdit, TargetKind};
 
+use crate::exposition::{self, CALLS};
 use crate::world::{World, id, webhook};
 
 /// The settings of a target, whoever shows them.
@@ -194,15 +195,13 @@ impl Scene {
     }
 
     /// Waits until the operator has read ZITADEL's list so many times more, by its own count.
-    async fn resyncs(&self, count: u64) {
+    async fn resyncs(&self, count: u32) {
         let before = self.lists().await;
-        self.world.until("resyncs happen", || async { self.lists().await >= before + count }).await;
+        self.world.until("resyncs happen", || async { self.lists().await >= before + f64::from(count) }).await;
     }
 
-    async fn lists(&self) -> u64 {
-        let (_, metrics) = self.world.http("/metrics").await.expect("the operator answers");
-        let lines = metrics.lines().filter(|line| line.starts_with("zitadel_api_requests_total{op=\"list\""));
-        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+    async fn lists(&self) -> f64 {
+        exposition::scrape(self.world.port()).await.sum(CALLS, &[("op", "list")])
     }
 
     /// Somebody else changes a target.

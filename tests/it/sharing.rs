@@ -8,7 +8,8 @@ use zitadel_stand_in::{EventKind, Generation};
 
 use crate::cluster::plane;
 use crate::connections::{by, connect, connections, secret, to};
-use crate::world::{Setup, World, http_get, id, log, object, webhook};
+use crate::exposition::{CALLS, scrape};
+use crate::world::{Setup, World, id, log, object, webhook};
 
 const OURS: &str = "--watch-label-selector=shard in (a)";
 const THEIRS: &str = "--watch-label-selector=shard notin (a)";
@@ -36,11 +37,6 @@ async fn create(world: &World, name: &str, shard: Option<&str>, spec: serde_json
 async fn label(world: &World, name: &str, shard: &str) {
     let patch = Patch::Merge(json!({"metadata": {"labels": {"shard": shard}}}));
     world.targets().patch(name, &PatchParams::default(), &patch).await.unwrap();
-}
-
-async fn left_behind(port: u16) -> String {
-    let (_, text) = http_get(port, "/metrics").await.expect("an operator answers");
-    text.lines().find(|line| line.starts_with("zitadel_targets_left_behind_total")).unwrap().to_owned()
 }
 
 #[tokio::test]
@@ -76,7 +72,8 @@ async fn a_target_that_changes_hands_stays_what_it_is() {
     world.gone("hook").await;
     assert!(world.zitadel.targets().is_empty(), "{}", world.zitadel.dump());
     for port in [ours.1, theirs.1] {
-        assert_eq!(left_behind(port).await, "zitadel_targets_left_behind_total 0");
+        let left = "zitadel_targets_left_behind_total";
+        assert_eq!(scrape(port).await.find(left, &[]).map(|one| one.value).collect::<Vec<_>>(), [0.0]);
     }
     assert_eq!(world.notes("LeftBehind").await, [""; 0]);
     world.finish().await;
@@ -112,9 +109,9 @@ async fn a_connection_serves_both() {
     let version = || async { connections(&world, &ns).get("mine").await.unwrap().metadata.resource_version };
     let before = version().await;
     for port in [ours.1, theirs.1] {
-        let lists = || async move { listed(port).await };
+        let lists = || async move { scrape(port).await.sum(CALLS, &[("op", "list")]) };
         let seen = lists().await;
-        world.until("an operator resyncs", || async { lists().await >= seen + 3 }).await;
+        world.until("an operator resyncs", || async { lists().await >= seen + 3.0 }).await;
     }
     assert_eq!(version().await, before, "the Connection is written in turn\n{}", world.explain().await);
     // It is held back for the Target that the other operator cares for.
@@ -130,11 +127,4 @@ async fn a_connection_serves_both() {
         .await;
     assert!(world.zitadel.targets().is_empty(), "{}", world.zitadel.dump());
     world.finish().await;
-}
-
-/// How often an operator has listed the targets in ZITADEL.
-async fn listed(port: u16) -> u64 {
-    let (_, text) = http_get(port, "/metrics").await.expect("an operator answers");
-    let lists = text.lines().filter(|line| line.starts_with("zitadel_api_requests_total{op=\"list\""));
-    lists.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
 }
