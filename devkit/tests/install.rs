@@ -61,10 +61,15 @@ impl Scene {
     /// Begins a build and returns when it is under way, with the directory it happens in.
     fn building(&self) -> (Process, PathBuf) {
         let process = Process::spawn(self.command().stderr(Stdio::null()));
-        let building = wait_for("a build", PATIENCE, || Ok(self.path("builds").exists().then_some(())));
-        building.unwrap();
-        let workshop = entries(&self.cache()).into_iter().find(|path| path.is_dir()).unwrap();
-        (process, workshop)
+        let workshop = wait_for("a build", PATIENCE, || {
+            if !self.path("builds").exists() {
+                return Ok(None);
+            }
+            let workshop = entries(&self.cache()).into_iter().find(|path| path.is_dir()).unwrap();
+            // A program runs a moment before its process id is noted.
+            Ok((!pids(&workshop).is_empty()).then_some(workshop))
+        });
+        (process, workshop.unwrap())
     }
 }
 
