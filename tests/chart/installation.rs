@@ -102,11 +102,12 @@ impl<'a> Installation<'a> {
         self.running = Some(self.spawn());
     }
 
-    /// Starts another pod of the Deployment beside the one that runs, and ends that one as soon as the other stands by.
-    pub fn relieve(&mut self) {
+    /// Starts another pod of the Deployment beside the one that runs, and ends that one as soon as the other stands by and
+    /// `watches` the Lease: before that it would find the release without it.
+    pub fn relieve(&mut self, watches: impl Fn() -> bool) {
         let other = self.spawn();
         let log = || self.cluster.plane().supervisor().log_tail(&other.name, 200);
-        self.until("another pod stands by", || log().contains("standing by").then_some(()));
+        self.until("another pod stands by", || (log().contains("standing by") && watches()).then_some(()));
         self.stop();
         self.running = Some(other);
     }
