@@ -26,7 +26,7 @@ use crate::api::target::{Target, TargetStatus};
 use crate::plan::Connection;
 use crate::zitadel::{Api, RemoteTarget, TargetId, Version};
 
-/// A target this much younger than the list may not be in it yet.
+/// What happened this shortly before a list may not be in it yet.
 const YOUNG: SignedDuration = SignedDuration::from_secs(10);
 /// How long a pass waits for the first list after a start, rather than read its target by itself.
 const FIRST_LIST: Duration = Duration::from_secs(10);
@@ -263,12 +263,12 @@ fn differs(snapshot: &Snapshot, target: &Target) -> bool {
         return false;
     };
     let Some(id) = status.id.as_deref().and_then(|text| text.parse::<TargetId>().ok()) else { return false };
-    let Some(listed) = snapshot.targets.get(&id) else {
-        let changed = status.change_date.as_deref().and_then(|text| text.parse::<Timestamp>().ok());
-        return changed.is_none_or(|changed| snapshot.begun.duration_since(changed) > YOUNG);
-    };
+    let changed = status.change_date.as_deref().and_then(|text| text.parse::<Timestamp>().ok());
+    let in_time = changed.is_none_or(|changed| snapshot.begun.duration_since(changed) > YOUNG);
+    let Some(listed) = snapshot.targets.get(&id) else { return in_time };
     let known = version_of(status, listed);
     let moved = status.connection.as_ref().is_some_and(|connection| connection.api != snapshot.api.as_str());
-    let newer = listed.version != known && !listed.version.is_before(&known);
-    newer || moved || (status.sequence.is_none() && snapshot.counted.contains(&id))
+    // An older state may be a list from before our last change. If not, only the write side can tell why.
+    let other = listed.version != known && (in_time || !listed.version.is_before(&known));
+    other || moved || (status.sequence.is_none() && snapshot.counted.contains(&id))
 }

@@ -253,9 +253,11 @@ impl Facts {
         self.others = None;
     }
 
+    /// The write side is asked after everything that is known of it: if it tells of less, it has been put back. Of two
+    /// accounts of one state the first one stays, which may say more.
     fn known_to_exist(&mut self, version: &Version) {
-        let newest = self.written().filter(|known| !known.is_before(version)).unwrap_or(version);
-        self.written = Some(newest.clone());
+        let same = |known: &&Version| !known.is_before(version) && !version.is_before(known);
+        self.written = Some(self.written().filter(same).unwrap_or(version).clone());
     }
 
     fn learn_update(&mut self, change: Change, raise: bool, result: Result<Version, Error>) {

@@ -206,7 +206,16 @@ fn keep(
         None => Step::Read(id.clone()),
         Some(Err(error)) => Step::Finish(Verdict::failed(error)),
         Some(Ok(None)) => missing(object, id, wanted, connection, facts, now),
-        Some(Ok(Some(remote))) if remote.version.is_before(&known_version(object, facts)) => lagging(object, facts),
+        // What may only be looked at is told as it is seen: there is no other side to ask.
+        Some(Ok(Some(remote)))
+            if !object.observed_only() && remote.version.is_before(&known_version(object, facts)) =>
+        {
+            if facts.proven() {
+                lagging(object, facts)
+            } else {
+                prove(object, id, wanted, connection, facts, now)
+            }
+        }
         Some(Ok(Some(remote))) => match next_edit(wanted, remote, facts.raised) {
             None if is_unproven(object, facts) => prove(object, id, wanted, connection, facts, now),
             None => in_sync(object, remote, wanted, connection, facts),
@@ -243,7 +252,8 @@ fn refused(
     }
 }
 
-/// The newest state that is certain to exist: reads of an older one prove nothing.
+/// The newest state that is known of. What is read may be older because the read side is late, or because ZITADEL's
+/// database was put back; the write side, which is never late, decides ([`prove`]).
 fn known_version(object: &Object<'_>, facts: &Facts) -> Version {
     facts.written().cloned().unwrap_or_else(|| Version {
         sequence: object.status.sequence.as_deref().and_then(|text| text.parse().ok()),
@@ -258,6 +268,7 @@ fn is_unproven(object: &Object<'_>, facts: &Facts) -> bool {
     first_look && !facts.proven() && !object.observed_only()
 }
 
+/// Asks the write side what it holds.
 fn prove(
     object: &Object<'_>,
     id: &TargetId,
@@ -272,7 +283,7 @@ fn prove(
     }
 }
 
-/// The read side shows an older state than the one we wrote.
+/// The read side shows an older state than the write side has.
 fn lagging(object: &Object<'_>, facts: &Facts) -> Step {
     if facts.changes.is_empty() && object.ready_now() {
         return Step::Finish(Verdict::unchanged(object));

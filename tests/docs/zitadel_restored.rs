@@ -1,17 +1,8 @@
 //! What docs/backup.md says of a ZITADEL whose database is put back, or that is set up anew.
 
-use std::path::Path;
-
 use zitadel_stand_in::Generation;
 
-use crate::markdown::Document;
 use crate::site::Site;
-
-/// What docs/backup.md gives as the way to make the operator forget what it knew.
-fn forget() -> String {
-    let blocks = Document::read(Path::new("docs/backup.md")).blocks();
-    blocks.into_iter().map(|block| block.text).find(|text| text.contains("changeDate")).unwrap()
-}
 
 fn status(site: &Site, name: &str, key: &str) -> String {
     site.get("target", name).unwrap()["status"][key].as_str().unwrap_or_default().to_owned()
@@ -53,8 +44,7 @@ fn a_restored_database_is_brought_up_to_date() {
         // What is there again belongs to nobody.
         assert!(site.zitadel.targets().iter().any(|target| target.name == deleted));
         assert!(site.get("target", &deleted).is_none());
-        // What was edited since is taken for a read side that is late: see docs/backup.md.
-        site.sh(&forget());
+        // What was edited since is brought up to date.
         site.until("the newer spec arrives", || seconds(&site, &edited) == 20);
         site.sh("kubectl wait --for=condition=Ready targets --all --timeout=60s");
         assert_eq!([&kept, &edited].map(|name| status(&site, name, "id")), ids);

@@ -52,6 +52,8 @@ impl Model for Operator {
             next_uid: 1,
             next_version: 1,
             log: Vec::new(),
+            born: 0,
+            restored: false,
             shown: 0,
             late: Vec::new(),
             replicas: Vec::new(),
@@ -64,7 +66,7 @@ impl Model for Operator {
         if self.config.foreign {
             let settings = Settings { name: 2, timeout: 2 };
             world.log.push(Event { id: 1, what: What::Added(settings), by: None, tick: OLD });
-            world.shown = 1;
+            (world.born, world.shown) = (1, 1);
         }
         world.replicas = vec![self.newborn(&world); usize::from(self.config.replicas)];
         for (slot, settings) in (0..).zip(&self.config.objects) {
@@ -277,6 +279,7 @@ impl Operator {
         let ours = zitadel::all(&world.log).filter(|(_, by, _)| by.is_some()).last();
         let change = |name, timeout| super::state::Change { name, timeout };
         match (act, ours) {
+            (External::Restore, _) => may_tick(world) && self.restore(world),
             (External::Create, _) => world.create(Settings { name: 2, timeout: 2 }, None).is_ok(),
             (External::Delete, Some((id, ..))) => {
                 world.delete(id, None);
@@ -286,6 +289,17 @@ impl Operator {
             (External::Rename, Some((id, ..))) => world.update(id, change(Some(1), None), None, api).is_ok(),
             (_, None) => false,
         }
+    }
+}
+
+impl Operator {
+    /// It takes a tick, so that no later event has the date of one that is gone.
+    fn restore(&self, world: &mut World) -> bool {
+        self.tick(world);
+        world.restored = true;
+        let gone = world.log.pop().is_some();
+        world.shown = world.shown.min(u8::try_from(world.log.len()).unwrap());
+        gone
     }
 }
 

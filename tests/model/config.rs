@@ -54,6 +54,8 @@ pub enum External {
     Edit,
     /// Rename a target of ours.
     Rename,
+    /// Put ZITADEL's database back to a state before its newest event.
+    Restore,
 }
 
 /// A deliberate error: each is a rule of the protocol, left out.

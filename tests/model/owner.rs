@@ -25,7 +25,8 @@ pub fn judge_adoption(world: &mut World, id: Id, uid: u8) {
 /// have it, if its object was let go with Retain before its id was recorded; or if its object has not recorded it, and
 /// no answer that tells of it is on its way any more.
 fn take_over(world: &mut World, id: Id, uid: u8) -> bool {
-    let Some(maker) = zitadel::creator(&world.log, id) else { return false };
+    // What a restore took away is nobody's, and may still be recorded by who had just found it.
+    let Some(maker) = zitadel::creator(&world.log, id) else { return world.restored };
     if maker == uid {
         return true;
     }

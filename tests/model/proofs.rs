@@ -181,6 +181,38 @@ fn model_strangers() {
 }
 
 #[test]
+fn model_a_restored_database() {
+    for api in [Api::V3Alpha, Api::V2] {
+        prove(Config {
+            name: "ZITADEL's database is put back by an event; an edit or a rename, a lost or late answer",
+            api,
+            ticks: 0,
+            lag: 1,
+            established: true,
+            budget: budget(0, 1, 1, 1),
+            faults: &[Fault::LostReply, Fault::GivenUp],
+            user: &[User::Edit, User::Rename],
+            external: &[External::Restore],
+            ..Config::default()
+        });
+    }
+}
+
+#[test]
+fn model_a_database_restored_twice() {
+    prove(Config {
+        name: "ZITADEL's database is put back twice; two edits or renames",
+        ticks: 0,
+        lag: 0,
+        established: true,
+        budget: budget(0, 0, 2, 2),
+        user: &[User::Edit, User::Rename],
+        external: &[External::Restore],
+        ..Config::default()
+    });
+}
+
+#[test]
 fn model_retain() {
     prove(Config {
         name: "retain, delete, create anew; a crash and a lost answer",

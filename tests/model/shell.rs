@@ -298,6 +298,12 @@ impl Operator {
         };
         let wanted = Some(object.spec.settings);
         let as_viewed = zitadel::settings_at(&world.log, id, view);
+        if world.restored
+            && (as_viewed.is_none() || known.is_some_and(|known| zitadel::settings_at(&world.log, id, known).is_none()))
+        {
+            // What was read, or known, is of the history that was: I5 says that the one that is comes through.
+            return;
+        }
         if generation != object.generation || as_viewed != wanted || known.is_some_and(|known| view < known) {
             world.flaw = Some(Flaw::ReadyUntrue);
         } else if self.config.strict_ready && zitadel::alive(&world.log, id) != wanted {

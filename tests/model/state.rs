@@ -313,6 +313,10 @@ pub struct World {
     pub next_uid: Uid,
     pub next_version: u8,
     pub log: Vec<Event>,
+    /// How many targets were ever created: ids are never used twice, not even after a restore.
+    pub born: u8,
+    /// Whether ZITADEL's database was put back.
+    pub restored: bool,
     /// How many events the read side shows.
     pub shown: u8,
     pub late: Vec<Late>,

@@ -41,9 +41,11 @@ pub fn last(log: &[Event]) -> Option<Date> {
     log.len().checked_sub(1).map(|no| at(log, no))
 }
 
-/// The settings of a target as of an event.
+/// The settings of a target as of an event; `None` also if a restore took the event away.
 pub fn settings_at(log: &[Event], id: Id, date: Date) -> Option<Settings> {
-    alive(&log[..=usize::from(date.no)], id)
+    let until = usize::from(date.no);
+    log.get(until).filter(|event| event.tick == date.tick)?;
+    alive(&log[..=until], id)
 }
 
 fn version(log: &[Event], id: Id, api: Api) -> Version {
@@ -66,8 +68,8 @@ impl World {
         if self.name_taken(settings.name, None) {
             return Err(Failure::Taken);
         }
-        let ids = self.log.iter().filter(|event| matches!(event.what, What::Added(_))).count();
-        let id = u8::try_from(ids + 1).unwrap();
+        self.born += 1;
+        let id = self.born;
         let date = self.append(id, What::Added(settings), by);
         Ok((id, date))
     }

@@ -329,7 +329,58 @@ fn the_next_pass_knows_what_the_last_one_wrote() {
     life.status.conditions.clear(); // the last pass ended in Verifying
     life.step_connect();
     life.answer(Answer::Read(Ok(Some(Life::remote()))));
-    assert!(matches!(life.step(), Step::Wait(_)), "an older view is not written against: {:?}", life.step());
+    assert_eq!(life.step(), Step::Probe(target_id("7")), "an older view is not written against");
+    life.answer(Answer::Probed(Ok(Version { sequence: Some(2), changed: None })));
+    assert!(matches!(life.step(), Step::Wait(_)), "the read side is late: {:?}", life.step());
+}
+
+/// A target that is known to have had a second event, and is shown as it was before it.
+fn shown_as_it_was() -> Life {
+    let mut life = Life::created();
+    life.status.sequence = Some("2".into());
+    life.step_connect();
+    life.answer(Answer::Read(Ok(Some(Life::remote()))));
+    assert_eq!(life.step(), Step::Probe(target_id("7")), "the write side decides");
+    life
+}
+
+#[test]
+fn a_late_read_side_changes_nothing() {
+    let mut life = shown_as_it_was();
+    life.answer(Answer::Probed(Ok(Version { sequence: Some(2), changed: Some(life.now) })));
+    let before = life.status.clone();
+    assert_reason(&life.rest(), Health::Ready, Reason::Available);
+    assert_eq!(life.status, before);
+}
+
+#[test]
+fn a_database_that_was_put_back_is_believed() {
+    // It holds what the spec says all the same.
+    let mut life = shown_as_it_was();
+    life.answer(Answer::Probed(Ok(Life::remote().version)));
+    assert_reason(&life.rest(), Health::Ready, Reason::Available);
+    assert_eq!(life.status.sequence.as_deref(), Some("1"));
+    // It holds something older.
+    let mut life = shown_as_it_was();
+    life.spec.timeout = "3s".into();
+    life.answer(Answer::Probed(Ok(Life::remote().version)));
+    assert!(matches!(life.step(), Step::Update { .. }), "{:?}", life.step());
+    // It never had the target.
+    let mut life = shown_as_it_was();
+    life.answer(Answer::Probed(Err(gone())));
+    assert!(matches!(life.step(), Step::Claim(_)), "{:?}", life.step());
+}
+
+#[test]
+fn a_write_that_a_restore_took_away_is_written_again() {
+    let mut life = Life::created();
+    life.spec.timeout = "3s".into();
+    life.facts = Facts::resume(Some(Version { sequence: Some(2), changed: None }));
+    life.status.conditions.clear(); // the last pass ended in Verifying
+    life.step_connect();
+    life.answer(Answer::Read(Ok(Some(Life::remote()))));
+    life.answer(Answer::Probed(Ok(Life::remote().version)));
+    assert!(matches!(life.step(), Step::Update { .. }), "{:?}", life.step());
 }
 
 #[test]
