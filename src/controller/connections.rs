@@ -2,7 +2,8 @@
 //! Targets still need.
 //!
 //! One loop for all of them: there are few, and nothing here waits for ZITADEL (that is done beside, by `wake::tend`,
-//! one task per connection). The operator works without their definitions, and without the right to read them.
+//! one task per connection). The operator works without their definitions, and without the right to read them. A process
+//! that stands by knows what is there, and neither uses it nor writes.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -71,13 +72,15 @@ pub(super) async fn run(
     let mut keeper = Keeper::new(context, shards, kinds, stop.clone());
     let mut tick = tokio::time::interval(TICK);
     let mut labels = tokio::time::interval(LABELS);
+    let leadership = keeper.context.duty().leadership.clone();
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
+            () = leadership.begins(), if !keeper.leads => keeper.lead().await,
             Some(seen) = watches.next() => keeper.see(seen).await,
-            Some(key) = told.next() => keeper.pass(&key).await,
-            _ = tick.tick() => keeper.look_again().await,
-            _ = labels.tick() => keeper.look_at_namespaces().await,
+            Some(key) = told.next(), if keeper.leads => keeper.pass(&key).await,
+            _ = tick.tick(), if keeper.leads => keeper.look_again().await,
+            _ = labels.tick(), if keeper.leads => keeper.look_at_namespaces().await,
         }
     }
     keeper.tasks.close();
@@ -158,6 +161,8 @@ struct Keeper {
     shards: Arc<Vec<Shard>>,
     stop: CancellationToken,
     tasks: TaskTracker,
+    /// Whether what is there is used: not before this process leads, and then to its end.
+    leads: bool,
     delivered: Vec<Delivered>,
     /// Writes that failed, and when to try again.
     again: HashMap<Key, Instant>,
@@ -172,7 +177,16 @@ impl Keeper {
     ) -> Self {
         let nothing = |kind| Delivered { kind, there: HashSet::new(), listing: None, listed: false, failing: false };
         let delivered = kinds.into_iter().map(nothing).collect();
-        Self { context, shards, stop, tasks: TaskTracker::new(), delivered, again: HashMap::new() }
+        Self { context, shards, stop, tasks: TaskTracker::new(), leads: false, delivered, again: HashMap::new() }
+    }
+
+    /// Begins to use what is known.
+    async fn lead(&mut self) {
+        self.leads = true;
+        for (key, link) in self.context.links().resources() {
+            self.take(&key, Change::Link(link));
+            self.pass(&key).await;
+        }
     }
 
     async fn see(&mut self, seen: Seen) {
@@ -186,8 +200,10 @@ impl Keeper {
                     listing.insert(key.clone());
                 }
                 let change = self.context.links().update(*offer);
-                self.take(&key, change);
-                self.pass(&key).await;
+                if self.leads {
+                    self.take(&key, change);
+                    self.pass(&key).await;
+                }
             }
             News::Gone(key) => {
                 watch.there.remove(&key);
@@ -252,7 +268,7 @@ impl Keeper {
 
     fn lose(&mut self, key: &Key) {
         self.again.remove(key);
-        if self.context.links().remove(key) {
+        if self.context.links().remove(key) && self.leads {
             wake_each(&self.shards, &self.context, |target| Key::of(target) == *key);
         }
     }

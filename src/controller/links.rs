@@ -114,11 +114,15 @@ impl Links {
         self.entries().keys().cloned().collect()
     }
 
+    /// The connection of every resource, or why there is none.
+    pub(super) fn resources(&self) -> Vec<(Key, Result<Arc<Link>, String>)> {
+        self.entries().iter().map(|(key, entry)| (key.clone(), entry.link.clone())).collect()
+    }
+
     /// Every connection, or why there is none of that name.
     pub(super) fn all(&self) -> Vec<(Key, Result<Arc<Link>, String>)> {
         let default = self.default.iter().map(|link| (Key::Default, Ok(Arc::clone(link))));
-        let entries = self.entries();
-        default.chain(entries.iter().map(|(key, entry)| (key.clone(), entry.link.clone()))).collect()
+        default.chain(self.resources()).collect()
     }
 
     /// The connection with this name, whoever may use it.

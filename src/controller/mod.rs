@@ -55,7 +55,7 @@ pub const PASS_DEADLINE: Duration = Duration::from_mins(1);
 /// Runs the controller in these namespaces (all, if none is given) until `stop`, and returns when passes and creates
 /// in flight are finished.
 ///
-/// A process that stands by fills its cache of Targets and does nothing else.
+/// A process that stands by fills its caches and does nothing else.
 pub async fn run(context: Arc<Context>, namespaces: &[String], stop: CancellationToken) {
     let apis: Vec<Api<Guarded>> = if namespaces.is_empty() {
         vec![Api::all(context.client())]
@@ -73,20 +73,19 @@ pub async fn run(context: Arc<Context>, namespaces: &[String], stop: Cancellatio
     }
     context.set_watches(wakers.iter().map(|shard| shard.store.clone()).collect(), watched);
     let shards = Arc::new(wakers);
-    let leading = lead(Arc::clone(&context), namespaces, shards, stop);
-    future::join(future::join_all(controllers), Box::pin(leading)).await;
+    let leading = lead(Arc::clone(&context), Arc::clone(&shards), stop.clone());
+    let connections = connections::run(Arc::clone(&context), namespaces, shards, stop);
+    future::join3(future::join_all(controllers), Box::pin(leading), Box::pin(connections)).await;
     context.finish_creates().await;
 }
 
-/// What only a leader does, from the moment when it leads: it looks at every Target, and tends all connections.
-async fn lead(context: Arc<Context>, namespaces: &[String], shards: Arc<Vec<wake::Shard>>, stop: CancellationToken) {
+/// What only a leader does, from the moment when it leads: it looks at every Target, and tends the default connection.
+async fn lead(context: Arc<Context>, shards: Arc<Vec<wake::Shard>>, stop: CancellationToken) {
     if stop.run_until_cancelled(context.duty().leadership.begins()).await.is_none() {
         return;
     }
     wake::wake_each(&shards, &context, |_| true);
-    let default = watch_default(Arc::clone(&context), Arc::clone(&shards), stop.clone());
-    let connections = connections::run(Arc::clone(&context), namespaces, shards, stop);
-    future::join(Box::pin(default), Box::pin(connections)).await;
+    watch_default(context, shards, stop).await;
 }
 
 /// What runs for the default connection, if there is one, until `stop`.

@@ -16,6 +16,7 @@ use serde_json::json;
 use zitadel_stand_in::{Effect, EventKind, Generation, Op, Times};
 
 use crate::cluster::plane;
+use crate::connections::{by, connect, secret, to};
 use crate::exposition::{CALLS, scrape};
 use crate::world::{Setup, World, http_get, is_ready, log, webhook};
 
@@ -201,6 +202,28 @@ async fn one_works_and_the_other_stands_by() {
     assert_eq!(live, 200);
     let holder = lease(&world).await.spec.unwrap().holder_identity.unwrap();
     assert!(log(&leader.name).contains(&holder), "{holder}");
+    world.finish().await;
+}
+
+/// Who stands by knows the connections too, so a hand-over shows in no Target.
+#[tokio::test]
+async fn a_hand_over_shows_in_no_target() {
+    let (world, leader, other) = pair(electing(60).flag("--zitadel-allow-http", "")).await;
+    secret(&world, &world.namespace, "admin", json!({"pat": world.zitadel.token()})).await;
+    connect(&world, &world.namespace, "mine", to(&world.zitadel.url(), "admin")).await;
+    world.create("hook", by("mine")).await;
+    let version = world.ready("hook").await.metadata.resource_version;
+    // Soon after its start a process waits for its first list of connections; that is not what is looked at here.
+    let old = || async {
+        let started = scrape(other.port).await.sum("process_start_time_seconds", &[]);
+        jiff::Timestamp::now().as_duration().as_secs_f64() - started > 11.0
+    };
+    world.until("the other replica is past its start", old).await;
+    leader.signal(Signal::Terminate);
+    world.until("the other replica leads", || other.leads()).await;
+    let looked = || async { scrape(other.port).await.sum("controller_runtime_reconcile_total", &[]) > 0.0 };
+    world.until("it has looked at the Target", looked).await;
+    assert_eq!(world.get("hook").await.metadata.resource_version, version, "{}", log(&other.name));
     world.finish().await;
 }
 
