@@ -116,7 +116,8 @@ impl Cluster {
     /// What the ServiceAccounts of this namespace asked for: what was allowed, and what was refused for want of a right.
     pub fn asked(&self, namespace: &str) -> (BTreeSet<Right>, BTreeSet<Right>) {
         let (mut allowed, mut refused) = (BTreeSet::new(), BTreeSet::new());
-        let log = std::fs::read_to_string(self.audit.path().join("audit.log")).unwrap_or_default();
+        let log =
+            std::fs::read_to_string(self.audit.path().join("audit.log")).expect("the API server has an audit log");
         let prefix = format!("system:serviceaccount:{namespace}:");
         // The last line may still be under way.
         for entry in log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {

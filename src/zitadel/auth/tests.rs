@@ -201,14 +201,14 @@ async fn a_second_attempt_does_not_come_late() {
         proxy: Proxy::None,
         credential: Credential::PrivateKeyJwt(Source::Slot(slot)),
         rate: FAST,
-        timeout: Duration::from_millis(500),
+        timeout: Duration::from_millis(2000),
     };
     let client = Client::new(ApiChoice::Auto, settings, Box::new(|_, _, _| {}));
     client.connect().await.unwrap();
     server.revoke_tokens();
     // Reading the issuer and the exchange take most of the time limit each.
     for op in [Op::Discovery, Op::Token] {
-        server.fault(op, Effect::Latency(Duration::from_millis(350)), Times::Always);
+        server.fault(op, Effect::Latency(Duration::from_millis(1400)), Times::Always);
     }
     let error = client.create(client.turn().await.unwrap(), &config("a")).await.unwrap_err();
     assert!(!error.may_have_committed(), "{error:?}");
