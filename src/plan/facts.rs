@@ -154,6 +154,8 @@ pub struct Facts {
     pub(super) surveyed: Option<Timestamp>,
     /// What this pass has written.
     pub(super) changes: Vec<Change>,
+    /// The state that it found before.
+    pub(super) found: Option<Version>,
     /// The newest state of the write side that an earlier pass has learned of.
     pub(super) resumed: Option<Version>,
     /// The newest one that this pass has: after a write, or as a probe has shown it.
@@ -226,7 +228,11 @@ impl Facts {
     /// Date of the state that the newest read showed.
     #[must_use]
     pub fn shown(&self) -> Option<Timestamp> {
-        self.view.as_ref()?.as_ref().ok()?.as_ref()?.version.changed
+        self.viewed()?.version.changed
+    }
+
+    fn viewed(&self) -> Option<&RemoteTarget> {
+        self.view.as_ref()?.as_ref().ok()?.as_ref()
     }
 
     /// The newest state that the write side is known to have, if this pass or the one before learned of one.
@@ -263,6 +269,9 @@ impl Facts {
     fn learn_update(&mut self, change: Change, raise: bool, result: Result<Version, Error>) {
         match result {
             Ok(version) => {
+                if self.changes.is_empty() {
+                    self.found = self.viewed().map(|remote| remote.version.clone());
+                }
                 self.written = Some(version);
                 self.changes.push(change);
                 self.raised = raise;

@@ -26,7 +26,7 @@ use crate::api::claim::{Claim, ClaimState};
 use crate::api::condition::{ConditionType, Health, find};
 use crate::api::reason::Reason;
 use crate::api::target::{ConnectionStatus, DeletionPolicy, ManagementPolicy, TargetSpec, TargetStatus};
-use crate::zitadel::{TargetConfig, TargetId, TargetName};
+use crate::zitadel::{TargetConfig, TargetId, TargetName, Version};
 
 pub use crate::zitadel::Change;
 
@@ -94,6 +94,14 @@ impl Object<'_> {
     /// Whether the last recorded outcome for this very generation has this reason.
     fn was(&self, reason: Reason) -> bool {
         self.said().is_some_and(|ready| ready.reason == reason.as_str())
+    }
+
+    /// The state of the remote target that status records.
+    fn recorded(&self) -> Version {
+        Version {
+            sequence: self.status.sequence.as_deref().and_then(|text| text.parse().ok()),
+            changed: self.status.change_date.as_deref().and_then(|text| text.parse().ok()),
+        }
     }
 
     fn said(&self) -> Option<&Condition> {

@@ -403,11 +403,22 @@ fn news(object: &Object<'_>, remote: &RemoteTarget, wanted: &TargetConfig, facts
     if changed.is_empty() {
         return None;
     }
-    if object.status.observed_generation == Some(object.generation) {
+    if is_drift(object, facts) {
         let text = format!("target {id} differed from spec and was changed back: {changed}");
         return Some(Note { kind: NoteKind::DriftCorrected, text });
     }
     Some(Note { kind: NoteKind::Updated, text: format!("changed target {id}: {changed}") })
+}
+
+/// Whether this pass changed back what somebody else did, rather than carried out a new spec. Status may speak of this
+/// generation because a try failed: then only a state newer than any known one is somebody else's.
+fn is_drift(object: &Object<'_>, facts: &Facts) -> bool {
+    let known = object.recorded();
+    let newer = |found: &Version| {
+        known.is_before(found) && facts.resumed.as_ref().is_none_or(|written| written.is_before(found))
+    };
+    let tried = object.status.observed_generation == Some(object.generation);
+    tried && (object.ready_now() || facts.found.as_ref().is_some_and(newer))
 }
 
 /// The status that a create's answer is committed with. On generations whose answer has no sequence, Ready waits for

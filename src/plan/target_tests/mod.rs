@@ -6,6 +6,7 @@ mod creating;
 mod custody;
 mod keeping;
 mod leaving;
+mod news;
 mod payload;
 
 use std::time::Duration;
