@@ -53,7 +53,18 @@ pub(super) fn watch<K: Resource>(
         // The beginning of a list is told before it is asked for.
         Ok(watcher::Event::Init) => {}
         Ok(_) => metrics.api_server().watch_works(&path),
+        // Without its definition a kind has no objects, so nothing is missed. Of Targets there has to be one.
+        Err(error) if kind != WatchKind::Target && is_unknown(error) => metrics.api_server().watch_vain(kind, &path),
         Err(_) => metrics.api_server().watch_failed(kind, &path),
+    }
+}
+
+/// Whether the API server does not know the kind.
+fn is_unknown(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status.code == 404,
+        _ => false,
     }
 }
 

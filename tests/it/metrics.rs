@@ -302,6 +302,28 @@ async fn a_watch_that_fails_is_told_until_it_works() {
     world.finish().await;
 }
 
+/// An installation without the definitions of connections is whole; one that may not read them is not.
+#[tokio::test]
+async fn a_watch_of_connections_fails_where_they_are_forbidden_and_not_where_there_are_none() {
+    let proxy = proxy().await;
+    let mut setup = Setup::new(Generation::V2);
+    setup.kubeconfig = Some(proxy.kubeconfig());
+    let missing = proxy.rule(Rule::every(KubeCall::Other, Act::Answer(Canned::kubernetes(404, "NotFound"))));
+    let world = World::with(setup).await;
+    let kind = [("kind", "Connection")];
+    let failures = || async { sum(&world, "zitadel_watch_failures_total", &kind).await };
+    world.until("the watch is tried twice", || async { failures().await >= 2.0 }).await;
+    assert!(sum(&world, "zitadel_watch_failing", &[]).await < 0.5);
+    world.create("hook", webhook()).await;
+    world.ready("hook").await;
+    let forbidden = proxy.rule(Rule::every(KubeCall::Other, Act::Answer(Canned::kubernetes(403, "Forbidden"))));
+    missing.clear();
+    shows(&world, "zitadel_watch_failing", &kind, 1.0).await;
+    forbidden.clear();
+    shows(&world, "zitadel_watch_failing", &kind, 0.0).await;
+    world.finish().await;
+}
+
 #[tokio::test]
 async fn series_of_each_target_can_be_left_out() {
     let world = World::with(Setup::new(Generation::V2).flag("--metrics-per-target", "false")).await;

@@ -117,6 +117,12 @@ impl ApiServer {
         self.failing.get_or_create(&Kind { kind }).set(1);
     }
 
+    /// Notes that a watch at this path failed because there is nothing to watch.
+    pub fn watch_vain(&self, kind: WatchKind, path: &str) {
+        self.failures.get_or_create(&Kind { kind }).inc();
+        self.watch_works(path);
+    }
+
     /// Notes that the watch at this path works, if there is one.
     pub fn watch_works(&self, path: &str) {
         let mut broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
@@ -145,5 +151,8 @@ mod tests {
         server.watch_works("/elsewhere");
         assert_eq!((failing(WatchKind::Target), failing(WatchKind::Connection)), (0, 1));
         assert_eq!(server.failures.get_or_create(&Kind { kind: WatchKind::Target }).get(), 3);
+        server.watch_vain(WatchKind::Connection, "/c");
+        assert_eq!(failing(WatchKind::Connection), 0);
+        assert_eq!(server.failures.get_or_create(&Kind { kind: WatchKind::Connection }).get(), 2);
     }
 }
