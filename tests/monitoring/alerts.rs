@@ -8,8 +8,10 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::exposition::documented;
-use crate::prometheus::{alerts, rules};
+use crate::prometheus::{alerts, rules, rules_with};
 
+/// The full name of the release.
+const OPERATOR: &str = "x-zitadel-actions-operator";
 /// The labels of the operator's series by the chart's ServiceMonitor, for `$JOB` in the cases.
 const JOB: &str = r#"job="x-zitadel-actions-operator-metrics""#;
 
@@ -27,7 +29,7 @@ fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("no {pointer} in {value:#}"))
 }
 
-fn names() -> BTreeSet<String> {
+pub fn names() -> BTreeSet<String> {
     alerts(&rules()).iter().map(|alert| text(alert, "/alert").to_owned()).collect()
 }
 
@@ -37,7 +39,13 @@ fn cases() -> Vec<Value> {
     for (token, pod) in [("$A", "a"), ("$B", "b")] {
         all = all.replace(token, &format!(r#"{JOB},namespace="identity",pod="{pod}""#));
     }
-    serde_saphyr::from_str(&all).unwrap()
+    let mut groups: Vec<Value> = serde_saphyr::from_str(&all).unwrap();
+    for case in groups.iter_mut().flat_map(|group| group["alert_rule_test"].as_array_mut().unwrap()) {
+        for alert in case["exp_alerts"].as_array_mut().unwrap() {
+            alert["exp_labels"]["operator"] = json!(OPERATOR);
+        }
+    }
+    groups
 }
 
 /// What each case expects: the alert, and the alerts that fire at that time.
@@ -59,9 +67,8 @@ fn promtool(arguments: &[&str], files: &[(&str, &Value)]) -> Result<String, Stri
     if output.status.success() { Ok(said) } else { Err(said) }
 }
 
-/// The rules with no annotation but the summary: the others have no variables that a summary and the labels do not show.
-fn with_summaries_alone() -> Value {
-    let mut all = rules();
+/// Rules with no annotation but the summary: the others have no variables that a summary and the labels do not show.
+fn with_summaries_alone(mut all: Value) -> Value {
     for rule in all["groups"][0]["rules"].as_array_mut().unwrap() {
         rule["annotations"] = json!({"summary": rule["annotations"]["summary"]});
     }
@@ -83,7 +90,7 @@ fn the_rules_are_valid() {
 
 #[test]
 fn each_alert_plays_its_cases() {
-    let said = play(&with_summaries_alone()).unwrap();
+    let said = play(&with_summaries_alone(rules())).unwrap();
     assert!(said.contains("SUCCESS"), "{said}");
     println!("{} alerts, {} cases in {} groups", names().len(), expectations().len(), cases().len());
 }
@@ -92,7 +99,7 @@ fn each_alert_plays_its_cases() {
 #[test]
 fn each_alert_is_held_by_its_cases() {
     for broken in ["vector(1) > 2", "vector(1)"] {
-        let mut all = with_summaries_alone();
+        let mut all = with_summaries_alone(rules());
         for rule in all["groups"][0]["rules"].as_array_mut().unwrap() {
             rule["expr"] = json!(broken);
         }
@@ -110,6 +117,43 @@ fn each_alert_has_a_case_that_fires_and_one_that_does_not() {
         let tested: BTreeSet<String> = all.map(|(name, _)| name).collect();
         assert_eq!(tested, names(), "fires: {fires}");
     }
+}
+
+/// An Alertmanager takes alerts with equal labels for one.
+#[test]
+fn two_releases_in_one_namespace_have_alerts_of_their_own() {
+    let other = rules_with(&json!({"fullnameOverride": "y"}));
+    let alert = |operator: &str, summary: &str| {
+        let severity = if summary.contains("stalled") { "warning" } else { "critical" };
+        json!({"exp_labels": {"namespace": "identity", "severity": severity, "operator": operator}, "exp_annotations": {"summary": summary}})
+    };
+    let both = |summary: &str| [alert(OPERATOR, summary), alert("y", summary)];
+    let series = |name: &str| json!({"series": format!(r#"zitadel_targets_stalled{{job="{name}-metrics",namespace="identity"}}"#), "values": "1x20"});
+    let case =
+        |name: &str, expected: [Value; 2]| json!({"eval_time": "10m", "alertname": name, "exp_alerts": expected});
+    let tests = json!({"rule_files": ["x.yaml", "y.yaml"], "evaluation_interval": "1m", "tests": [{
+        "interval": "1m",
+        "input_series": [series(OPERATOR), series("y")],
+        "alert_rule_test": [
+            case("ZitadelActionsTargetsStalled", both("1 Targets are stalled: a person has to mend something.")),
+            case("ZitadelActionsOperatorDown", both("Prometheus reads no replica of the operator.")),
+        ],
+    }]});
+    let (x, y) = (with_summaries_alone(rules()), with_summaries_alone(other));
+    promtool(&["test", "rules", "tests.yaml"], &[("x.yaml", &x), ("y.yaml", &y), ("tests.yaml", &tests)]).unwrap();
+    for (rules, operator) in [(x, OPERATOR), (y, "y")] {
+        for alert in alerts(&rules) {
+            assert_eq!(text(&alert, "/labels/operator"), operator, "{}", alert["alert"]);
+        }
+    }
+}
+
+#[test]
+fn without_replicas_nobody_is_missed() {
+    let idle = alerts(&rules_with(&json!({"replicas": 0})));
+    let idle: BTreeSet<String> = idle.iter().map(|alert| text(alert, "/alert").to_owned()).collect();
+    let gone: Vec<_> = names().difference(&idle).cloned().collect();
+    assert_eq!(gone, ["ZitadelActionsOperatorDown"]);
 }
 
 /// Variables of an annotation are labels that the alert has when it fires.

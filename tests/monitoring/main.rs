@@ -1,5 +1,5 @@
 //! What monitoring makes of the operator: a real Prometheus reads it, evaluates the chart's alerts and answers the
-//! dashboard's queries; promtool plays each alert's cases.
+//! dashboard's queries; each alert is fired by its cause, and promtool plays its cases.
 //!
 //! `cargo test --test monitoring -- --nocapture` prints what was read.
 
@@ -18,11 +18,13 @@ mod exposition;
 #[path = "../chart/helm.rs"]
 #[allow(dead_code, reason = "shared with the chart's tests")]
 mod helm;
+mod live;
 #[path = "../it/oracle.rs"]
 #[allow(dead_code, reason = "its own tests run with the integration tests")]
 mod oracle;
 mod prometheus;
 mod reading;
+mod replicas;
 #[path = "../it/world.rs"]
 #[allow(dead_code, reason = "shared with the integration tests")]
 mod world;

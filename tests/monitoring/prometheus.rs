@@ -1,8 +1,8 @@
-//! A real Prometheus beside an operator: it reads the operator every second, and holds the chart's alerts.
+//! A real Prometheus that reads operators every second and holds the chart's alerts.
 
 use std::time::Duration;
 
-use devkit::supervisor::Ending;
+use devkit::supervisor::{Ending, Signal};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -16,41 +16,33 @@ use crate::world::{Setup, World};
 /// The label `job` that the chart's ServiceMonitor gives the operator's series: the name of the Service.
 pub const JOB: &str = "x-zitadel-actions-operator-metrics";
 
-/// A world whose operator is read by Prometheus.
-pub struct Observed {
-    pub world: World,
+/// A Prometheus.
+pub struct Prometheus {
+    process: String,
     api: String,
     _files: TempDir,
 }
 
-impl Observed {
-    /// An operator with everything that some metrics need: an election, and a key that expires.
-    pub async fn start(rules: &Value) -> Self {
-        let world = World::with(Setup::new(Generation::V2).flag("--leader-elect", "").without_operator()).await;
-        let end = Timestamp::now() + SignedDuration::from_hours(24);
-        let key = world.dir.path().join("key.json");
-        std::fs::write(&key, world.zitadel.machine_key_of(&world.zitadel.user_id(), Some(end))).unwrap();
-        let flags = [
-            format!("--zitadel-key-file={}", key.display()),
-            format!("--leader-elect-resource-namespace={}", world.namespace),
-        ];
-        world.start_operator(&[&flags[0], &flags[1]]).await;
+impl Prometheus {
+    /// One that reads what answers on these ports as the pods operator-0, operator-1, ...
+    pub async fn start(name: &str, rules: &Value, ports: &[u16]) -> Self {
         let files = tempfile::tempdir().unwrap();
         let port = devkit::host::free_port().unwrap();
-        let (rules, operator) = (rules.clone(), world.port());
-        let name = format!("prometheus-{}", world.namespace);
-        let folder = files.path().to_owned();
+        let process = format!("prometheus-{name}");
+        let pods = ports.iter().enumerate().map(|(index, port)| {
+            let labels = json!({"namespace": helm::NAMESPACE, "pod": pod(index)});
+            json!({"targets": [format!("127.0.0.1:{port}")], "labels": labels})
+        });
+        let settings = json!({
+            "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+            "rule_files": ["rules.yaml"],
+            "scrape_configs": [{"job_name": JOB, "honor_labels": true, "static_configs": pods.collect::<Vec<_>>()}],
+        });
+        // JSON is YAML.
+        std::fs::write(files.path().join("prometheus.yaml"), settings.to_string()).unwrap();
+        std::fs::write(files.path().join("rules.yaml"), rules.to_string()).unwrap();
+        let (folder, name) = (files.path().to_owned(), process.clone());
         tokio::task::spawn_blocking(move || {
-            let settings = json!({
-                "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-                "rule_files": ["rules.yaml"],
-                "scrape_configs": [{"job_name": JOB, "honor_labels": true, "static_configs": [
-                    {"targets": [format!("127.0.0.1:{operator}")], "labels": {"namespace": helm::NAMESPACE, "pod": "operator-0"}},
-                ]}],
-            });
-            // JSON is YAML.
-            std::fs::write(folder.join("prometheus.yaml"), settings.to_string()).unwrap();
-            std::fs::write(folder.join("rules.yaml"), rules.to_string()).unwrap();
             let mut command = devkit::tools::prometheus::ensure().unwrap().server();
             command
                 .arg(format!("--config.file={}", folder.join("prometheus.yaml").display()))
@@ -60,10 +52,7 @@ impl Observed {
         })
         .await
         .unwrap();
-        let observed = Self { world, api: format!("http://127.0.0.1:{port}/api/v1"), _files: files };
-        let read = || async { observed.values("up").await.is_some_and(|all| all == [1.0]) };
-        observed.world.until("Prometheus has read the operator", read).await;
-        observed
+        Self { process, api: format!("http://127.0.0.1:{port}/api/v1"), _files: files }
     }
 
     /// What an endpoint of the API says, if it says anything.
@@ -83,31 +72,78 @@ impl Observed {
     }
 
     /// The values of the series of a query.
-    async fn values(&self, query: &str) -> Option<Vec<f64>> {
-        self.query(query).await.iter().map(|one| one["value"][1].as_str()?.parse().ok()).collect()
+    pub async fn values(&self, query: &str) -> Vec<f64> {
+        let number = |one: &Value| one["value"][1].as_str()?.parse().ok();
+        self.query(query).await.iter().filter_map(number).collect()
     }
 
-    /// The names of the alerts that fire.
-    pub async fn firing(&self) -> Vec<String> {
+    /// The alerts that fire.
+    pub async fn firing(&self) -> Vec<Value> {
         let data = self.ask("alerts", &[]).await.unwrap_or_default();
         let all = data["alerts"].as_array().cloned().unwrap_or_default();
-        let firing = all.iter().filter(|alert| alert["state"] == "firing");
-        firing.map(|alert| alert["labels"]["alertname"].as_str().unwrap().to_owned()).collect()
+        all.into_iter().filter(|alert| alert["state"] == "firing").collect()
     }
 }
 
-impl Drop for Observed {
+impl Drop for Prometheus {
     fn drop(&mut self) {
         // The supervisor ends what is left in any case.
-        let _ = plane()
-            .supervisor()
-            .signal(&format!("prometheus-{}", self.world.namespace), devkit::supervisor::Signal::Kill);
+        let _ = plane().supervisor().signal(&self.process, Signal::Kill);
     }
+}
+
+/// The name of a pod.
+pub fn pod(index: usize) -> String {
+    format!("operator-{index}")
+}
+
+/// A world whose operator is read by Prometheus.
+pub struct Observed {
+    pub world: World,
+    pub prometheus: Prometheus,
+}
+
+impl Observed {
+    /// An operator that is read.
+    pub async fn start(rules: &Value, setup: Setup) -> Self {
+        Self::of(World::with(setup).await, rules).await
+    }
+
+    /// An operator with everything that some metrics need: an election, and a key that expires.
+    pub async fn whole(rules: &Value) -> Self {
+        let world = World::with(Setup::new(Generation::V2).flag("--leader-elect", "").without_operator()).await;
+        let key = write_key(&world, SignedDuration::from_hours(24));
+        let home = format!("--leader-elect-resource-namespace={}", world.namespace);
+        world.start_operator(&[&key, &home]).await;
+        Self::of(world, rules).await
+    }
+
+    /// A world whose newest operator is read.
+    pub async fn of(world: World, rules: &Value) -> Self {
+        let prometheus = Prometheus::start(&world.namespace, rules, &[world.port()]).await;
+        let read = || async { prometheus.values("up").await == [1.0] };
+        world.until("Prometheus has read the operator", read).await;
+        Self { world, prometheus }
+    }
+}
+
+/// Writes a key that ends after this time, and returns the flag that names it.
+pub fn write_key(world: &World, lasts: SignedDuration) -> String {
+    let key = world.zitadel.machine_key_of(&world.zitadel.user_id(), Some(Timestamp::now() + lasts));
+    let (file, fresh) = (world.dir.path().join("key.json"), world.dir.path().join("key.fresh"));
+    std::fs::write(&fresh, key).unwrap();
+    std::fs::rename(fresh, &file).unwrap();
+    format!("--zitadel-key-file={}", file.display())
 }
 
 /// The chart's alerts, as a file of rules.
 pub fn rules() -> Value {
-    let rendered = helm::render(&json!({"prometheusRule": {"enabled": true}})).unwrap();
+    rules_with(&json!({}))
+}
+
+/// The alerts of a release with these values.
+pub fn rules_with(values: &Value) -> Value {
+    let rendered = helm::render(&helm::merged(values, &json!({"prometheusRule": {"enabled": true}}))).unwrap();
     let rule = rendered.iter().find(|object| object["kind"] == "PrometheusRule").expect("the chart has alerts");
     rule["spec"].clone()
 }

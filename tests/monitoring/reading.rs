@@ -20,7 +20,7 @@ fn file(path: &str) -> String {
 }
 
 /// The panels of the dashboard, and the queries of each with what Grafana would put in.
-fn panels() -> Vec<(String, Vec<String>)> {
+pub fn panels() -> Vec<(String, Vec<String>)> {
     let dashboard: Value =
         serde_json::from_str(&file("charts/zitadel-actions-operator/files/dashboard.json")).expect("it is JSON");
     let all = dashboard["panels"].as_array().expect("it has panels");
@@ -41,7 +41,7 @@ fn filled(query: &str) -> String {
 }
 
 /// The metrics that a query names.
-fn metrics(query: &str) -> BTreeSet<String> {
+pub fn metrics(query: &str) -> BTreeSet<String> {
     let words = query.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     words.filter(|word| FAMILIES.iter().any(|family| word.starts_with(family))).map(str::to_owned).collect()
 }
@@ -61,8 +61,8 @@ fn stored() -> BTreeSet<String> {
 
 #[tokio::test]
 async fn a_real_prometheus_reads_the_operator() {
-    let observed = Observed::start(&rules()).await;
-    let world = &observed.world;
+    let observed = Observed::whole(&rules()).await;
+    let (world, prometheus) = (&observed.world, &observed.prometheus);
     world.zitadel.external_create("taken", TargetEdit::default());
     world.create("hook", webhook()).await;
     world.create("taken", webhook()).await;
@@ -71,19 +71,19 @@ async fn a_real_prometheus_reads_the_operator() {
 
     // What is documented is there.
     let missing = || async {
-        let names = observed.ask("label/__name__/values", &[]).await.unwrap_or_default();
+        let names = prometheus.ask("label/__name__/values", &[]).await.unwrap_or_default();
         let known: BTreeSet<String> = serde_json::from_value(names).unwrap_or_default();
         stored().difference(&known).cloned().collect::<Vec<_>>()
     };
     world.until("Prometheus has every metric", || async { missing().await.is_empty() }).await;
-    let read = observed.ask("targets", &[]).await.unwrap();
+    let read = prometheus.ask("targets", &[]).await.unwrap();
     assert_eq!(read["activeTargets"][0]["lastError"], "", "{read}");
 
     // The alerts are loaded, and Prometheus can evaluate them.
     let wanted: BTreeSet<String> =
         alerts(&rules()).iter().map(|rule| rule["alert"].as_str().unwrap().to_owned()).collect();
     let judged = || async {
-        let told = observed.ask("rules", &[]).await.unwrap_or_default();
+        let told = prometheus.ask("rules", &[]).await.unwrap_or_default();
         let loaded = alerts(&renamed(&told));
         let names: BTreeSet<String> = loaded.iter().map(|rule| rule["alert"].as_str().unwrap().to_owned()).collect();
         let healthy = loaded.iter().all(|rule| rule["health"] == "ok");
@@ -101,7 +101,7 @@ async fn a_real_prometheus_reads_the_operator() {
     let shown = tokio::select! {
         shown = shown(&observed) => shown,
         // What failed once only is no rate.
-        () = ask_again(&observed, "taken") => unreachable!("it asks for ever"),
+        () = ask_again(world, "taken") => unreachable!("it asks for ever"),
     };
     println!("{} metrics, {} alerts, {} panels with {shown} queries", stored().len(), wanted.len(), panels().len());
 }
@@ -111,7 +111,7 @@ async fn shown(observed: &Observed) -> usize {
     let mut shown = 0;
     for (title, queries) in panels() {
         for query in queries {
-            let told = || async { !observed.query(&query).await.is_empty() };
+            let told = || async { !observed.prometheus.query(&query).await.is_empty() };
             observed.world.until(&format!("the panel {title:?} shows {query}"), told).await;
             shown += 1;
         }
@@ -120,14 +120,14 @@ async fn shown(observed: &Observed) -> usize {
 }
 
 /// Asks for a pass over a Target again and again.
-async fn ask_again(observed: &Observed, name: &str) {
+async fn ask_again(world: &World, name: &str) {
     for time in 0_u32.. {
-        ask_for_a_pass(&observed.world, name, &time.to_string()).await;
+        ask_for_a_pass(world, name, &time.to_string()).await;
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     }
 }
 
-async fn ask_for_a_pass(world: &World, name: &str, at: &str) {
+pub async fn ask_for_a_pass(world: &World, name: &str, at: &str) {
     let asked = Patch::Merge(json!({"metadata": {"annotations": {"zitadel-actions.dev/reconcile-requested-at": at}}}));
     world.targets().patch(name, &PatchParams::default(), &asked).await.unwrap();
 }
@@ -143,35 +143,6 @@ fn renamed(told: &Value) -> Value {
         }
     }
     told
-}
-
-/// An alert begins with its cause and ends with it.
-#[tokio::test]
-async fn an_alert_fires_and_ends() {
-    let mut soon = rules();
-    for rule in
-        soon["groups"].as_array_mut().unwrap().iter_mut().flat_map(|group| group["rules"].as_array_mut().unwrap())
-    {
-        if let Some(patience) = rule.get_mut("for") {
-            *patience = json!("1s");
-        }
-    }
-    let about = |metric: &str| {
-        let named = alerts(&soon).into_iter().find(|rule| rule["expr"].as_str().unwrap().contains(metric));
-        named.expect("an alert is about this metric")["alert"].as_str().unwrap().to_owned()
-    };
-    let stalled = about("zitadel_targets_stalled");
-    let observed = Observed::start(&soon).await;
-    let world = &observed.world;
-    let taken = world.zitadel.external_create("taken", TargetEdit::default());
-    world.create("taken", webhook()).await;
-    world.reason("taken", "NameTaken").await;
-    let fires = || async { observed.firing().await.contains(&stalled) };
-    world.until(&format!("{stalled} fires"), fires).await;
-    world.zitadel.external_delete(&taken);
-    ask_for_a_pass(world, "taken", "now").await;
-    world.ready("taken").await;
-    world.until(&format!("{stalled} ends"), || async { !fires().await }).await;
 }
 
 #[test]
