@@ -18,10 +18,14 @@ mod exposition;
 #[path = "../chart/helm.rs"]
 #[allow(dead_code, reason = "shared with the chart's tests")]
 mod helm;
+mod kube_state;
 mod live;
 #[path = "../it/oracle.rs"]
 #[allow(dead_code, reason = "its own tests run with the integration tests")]
 mod oracle;
+#[path = "../chart/pod.rs"]
+#[allow(dead_code, reason = "shared with the chart's tests")]
+mod pod;
 mod prometheus;
 mod reading;
 mod replicas;

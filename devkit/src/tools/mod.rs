@@ -9,6 +9,7 @@ pub mod crates;
 pub mod flux;
 pub mod helm;
 pub mod kstatus;
+pub mod kube_state_metrics;
 pub mod kubernetes_validate;
 mod pinned;
 pub mod pip;
