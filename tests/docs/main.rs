@@ -4,10 +4,14 @@
 //! placeholders. Its blocks run in order on a control plane of its own, with the operator and the stand-in for ZITADEL. A
 //! block that needs something else says so in a comment before it, which does not show on a page: `<!-- needs: ... -->`; one
 //! that has to fail says `<!-- fails: ... -->`. `cargo test --test docs marks -- --nocapture` lists both.
+//!
+//! A command in running text is a part of one that a block or a scene runs, or `spoken` says where else it is run or what it
+//! needs; cargo's are judged by `cargo`.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a helper of a test fails as the test does")]
 
 mod backup;
+mod cargo;
 mod kubelet;
 mod links;
 mod markdown;
@@ -20,4 +24,5 @@ mod rights;
 mod scenes;
 mod shell;
 mod site;
+mod spoken;
 mod zitadel_restored;

@@ -163,12 +163,52 @@ impl Document {
         found
     }
 
-    /// What stands between back ticks, with the number of the line.
-    pub fn code(&self) -> Vec<(usize, &str)> {
-        self.prose()
-            .into_iter()
-            .flat_map(|(number, line)| line.split('`').skip(1).step_by(2).map(move |code| (number, code)))
-            .collect()
+    /// What stands between single back ticks, with the number of the line on which it begins. It may go on on the next line
+    /// of a paragraph.
+    pub fn code(&self) -> Vec<(usize, String)> {
+        let mut found = Vec::new();
+        for paragraph in self.paragraphs() {
+            let mut begun: Option<(usize, String)> = None;
+            for (number, line) in paragraph {
+                if let Some((_, code)) = &mut begun {
+                    code.push(' ');
+                }
+                for (at, part) in line.trim().split('`').enumerate() {
+                    if at > 0 {
+                        begun = match begun.take() {
+                            None => Some((number, String::new())),
+                            Some(code) => {
+                                found.push(code);
+                                None
+                            }
+                        };
+                    }
+                    if let Some((_, code)) = &mut begun {
+                        code.push_str(part);
+                    }
+                }
+            }
+            assert!(begun.is_none(), "{}: a back tick without another: {begun:?}", self.path);
+        }
+        found
+    }
+
+    /// The lines outside of fenced blocks, by paragraph. Each row of a table, item of a list and heading is one.
+    fn paragraphs(&self) -> Vec<Vec<(usize, &str)>> {
+        let mut all: Vec<Vec<(usize, &str)>> = Vec::new();
+        let mut last = 0;
+        for (number, line) in self.prose() {
+            let text = line.trim_start();
+            let item = text.trim_start_matches(|c: char| c.is_ascii_digit());
+            let begins = ["|", "#", "- ", "* "].iter().any(|mark| text.starts_with(mark))
+                || (item != text && item.starts_with(". "));
+            match all.last_mut() {
+                Some(paragraph) if !begins && !text.is_empty() && number == last + 1 => paragraph.push((number, line)),
+                _ => all.push(vec![(number, line)]),
+            }
+            last = if text.is_empty() { 0 } else { number };
+        }
+        all
     }
 }
 
@@ -208,4 +248,12 @@ fn blocks_links_and_marks_are_found() {
     assert_eq!((blocks[1].text.as_str(), blocks[1].is_shell()), ("b: c\n", false));
     assert_eq!(document.links(), [(2, "y.md#z".to_owned())]);
     assert_eq!(document.anchors(), ["a", "a-1"]);
+}
+
+#[test]
+fn code_is_found_over_lines() {
+    let text = "a `b c` and `d\ne` f\n- `g`\n| `h \\| i` | `j` |\n\n```sh\n`no`\n```\n1. `k` l `m\n   n`\n";
+    let code: Vec<(usize, String)> = Document::parse("a", text).code();
+    let code: Vec<(usize, &str)> = code.iter().map(|(number, code)| (*number, code.as_str())).collect();
+    assert_eq!(code, [(1, "b c"), (1, "d e"), (3, "g"), (4, "h \\| i"), (4, "j"), (9, "k"), (9, "m n")]);
 }

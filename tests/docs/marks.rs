@@ -3,10 +3,10 @@
 use crate::markdown::{Block, Document, Mark, documents};
 
 /// Programs that a scene has: a block of these alone has to be run, unless its reason names what is missing.
-const AT_HAND: [&str; 4] = ["kubectl", "helm", "zitadel-actions-operator", "cd"];
+pub const AT_HAND: [&str; 4] = ["kubectl", "helm", "zitadel-actions-operator", "cd"];
 
 /// What a reason may say that such a block needs.
-const ELSEWHERE: [&str; 9] =
+pub const ELSEWHERE: [&str; 9] =
     ["image registry", "release", "node", "real ZITADEL", "Argo CD", "Flux", "Velero", "another cluster", "Prometheus"];
 
 /// The programs that a block calls, by the first word of each line that begins a command.

@@ -12,7 +12,7 @@ use crate::site::Site;
 const SLOW: Duration = Duration::from_secs(5);
 
 /// Whether a block is run.
-fn is_run(block: &Block) -> bool {
+pub fn is_run(block: &Block) -> bool {
     block.is_shell() && !matches!(block.mark, Some(Mark::Needs(_)))
 }
 
@@ -41,7 +41,7 @@ fn substituted(text: &str, substitutions: &[(String, String)], used: &mut [bool]
 pub fn play(scene: &Scene, site: &mut Site) {
     let document = Document::read(Path::new(scene.document));
     let blocks: Vec<Block> = document.blocks().into_iter().filter(is_run).collect();
-    assert!(!blocks.is_empty(), "{} has no block that is run", scene.document);
+    assert!(!blocks.is_empty() || !scene.spoken.is_empty(), "{} has nothing that is run", scene.document);
     (scene.prepare)(site);
     let substitutions = (scene.substitutions)(site);
     let mut used = vec![false; substitutions.len()];
@@ -80,6 +80,10 @@ pub fn play(scene: &Scene, site: &mut Site) {
     let idle: Vec<_> = substitutions.iter().zip(used).filter(|(_, used)| !used).map(|((from, _), _)| from).collect();
     assert!(idle.is_empty(), "{}: nothing to substitute: {idle:?}", scene.document);
     (scene.after)(site);
+    for command in scene.spoken {
+        let said = site.run(command, scene.folder);
+        assert!(said.code == 0, "{}: {command}:\n{}\n{}", scene.document, said.text, site.explain());
+    }
 }
 
 #[test]

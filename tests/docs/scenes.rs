@@ -30,6 +30,8 @@ pub struct Scene {
     pub before: &'static [(&'static str, Hook)],
     /// What has to hold at the end.
     pub after: Hook,
+    /// Commands of its running text that no block has, written out. They are run at the end.
+    pub spoken: &'static [&'static str],
 }
 
 /// Nothing special.
@@ -44,6 +46,7 @@ const PLAIN: Scene = Scene {
     substitutions: |_| vec![],
     before: &[],
     after: |_| {},
+    spoken: &[],
 };
 
 fn url(site: &Site) -> Vec<(String, String)> {
@@ -55,6 +58,33 @@ fn url(site: &Site) -> Vec<(String, String)> {
 fn name() -> (String, String) {
     ("NAME".into(), "audit-webhook".into())
 }
+
+/// A connection by the token in a Secret of its name.
+fn connection(kind: &str, name: &str, url: &str) -> String {
+    format!(
+        "apiVersion: zitadel-actions.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec:\n  url: {url}\n  \
+         credentials: {{personalAccessToken: {{secretRef: {{name: {name}, key: pat}}}}}}\n"
+    )
+}
+
+/// What Argo CD's definition of its Applications is to kubectl.
+const APPLICATIONS: &str = "apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: applications.argoproj.io}
+spec:
+  group: argoproj.io
+  scope: Namespaced
+  names: {kind: Application, plural: applications, singular: application}
+  versions:
+  - {name: v1alpha1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}
+";
+
+/// An Application whose sync is under way.
+const APPLICATION: &str = "apiVersion: argoproj.io/v1alpha1
+kind: Application
+metadata: {name: targets, namespace: argocd}
+operation: {sync: {}}
+";
 
 /// One command that ends in Stalled: the API v2 takes at most 270 s.
 const STALLED: (&str, Hook) = ("condition=Stalled", |site| {
@@ -100,7 +130,10 @@ pub const SCENES: &[&[Scene]] = &[
         after: |site| {
             site.until("the Target has gone", || site.get("target", "audit-webhook").is_none());
             assert_eq!(site.zitadel.targets().len(), 2, "and its target stays in ZITADEL");
+            let another = "helm install another charts/zitadel-actions-operator --namespace identity";
+            assert_ne!(site.run(another, "").code, 0, "the definitions are those of the former release");
         },
+        spoken: &["helm install another charts/zitadel-actions-operator --namespace identity --take-ownership"],
         ..PLAIN
     }],
     &[Scene {
@@ -165,6 +198,13 @@ pub const SCENES: &[&[Scene]] = &[
             }),
             STALLED,
         ],
+        spoken: &[
+            "kubectl explain target.spec",
+            r#"kubectl annotate --overwrite target audit-webhook zitadel-actions.dev/reconcile-requested-at="$(date)""#,
+            "mkdir written; zitadel-actions-operator crds --write written && diff --recursive written crds",
+            "source <(zitadel-actions-operator completions bash)",
+            "zitadel-actions-operator completions zsh",
+        ],
         ..PLAIN
     }],
     &[Scene {
@@ -192,9 +232,7 @@ pub const SCENES: &[&[Scene]] = &[
                 site.sh("kubectl --namespace zitadel-actions delete secret iam-admin-pat");
             }),
             ("kubectl patch clusterconnection", |site| {
-                let spec = "spec:\n  url: https://auth.example.com\n  credentials: {personalAccessToken: {secretRef: {name: a, key: b}}}\n";
-                let head = "apiVersion: zitadel-actions.dev/v1alpha1\nkind: ClusterConnection\nmetadata: {name: audit-webhook}\n";
-                site.apply(&format!("{head}{spec}"));
+                site.apply(&connection("ClusterConnection", "audit-webhook", "https://auth.example.com"));
             }),
             ("grep 'watch of Targets failed'", |site| {
                 site.sh("kubectl delete clusterrolebinding zitadel-actions-operator
@@ -209,6 +247,7 @@ pub const SCENES: &[&[Scene]] = &[
         document: "docs/runbooks.md",
         substitutions: |_| vec![name()],
         after: |site| assert_eq!(site.get("target", "audit-webhook").unwrap()["spec"]["deletionPolicy"], "Retain"),
+        spoken: &["helm upgrade zitadel-actions charts/zitadel-actions-operator --namespace $NS --reuse-values --wait"],
         ..PLAIN
     }],
     &[
@@ -229,7 +268,30 @@ pub const SCENES: &[&[Scene]] = &[
             },
             ..PLAIN
         },
-        Scene { document: "docs/flux.md", prepare: |site| site.target("audit-webhook"), before: &[STALLED], ..PLAIN },
+        Scene {
+            document: "docs/connections.md",
+            prepare: |site| {
+                site.install("identity", "replicas=2,connections.secretNamespaces={default}");
+                site.sh("kubectl create secret generic staging --from-file=pat=pat.txt");
+                site.apply(&connection("Connection", "staging", &site.zitadel.url()));
+            },
+            spoken: &["kubectl wait --for=condition=Ready connection/staging --timeout=60s"],
+            ..PLAIN
+        },
+        Scene {
+            document: "docs/flux.md",
+            prepare: |site| site.target("audit-webhook"),
+            before: &[STALLED],
+            after: |site| {
+                site.target("audit-webhook");
+                site.write("target.yaml", &manifest("audit-webhook", ""));
+            },
+            spoken: &[
+                "kubectl diff --filename target.yaml",
+                "kubectl diff --server-side --field-manager=argocd-controller --force-conflicts --filename target.yaml",
+            ],
+            ..PLAIN
+        },
         Scene { document: "docs/high-availability.md", prepare: |_| {}, ..PLAIN },
         Scene {
             document: "docs/argocd.md",
@@ -237,6 +299,15 @@ pub const SCENES: &[&[Scene]] = &[
                 site.sh("kubectl create namespace argocd; kubectl -n argocd create configmap argocd-cm");
             },
             substitutions: |_| vec![name()],
+            after: |site| {
+                site.apply(APPLICATIONS);
+                site.sh("kubectl wait --for=condition=Established crd/applications.argoproj.io --timeout=30s");
+                site.apply(APPLICATION);
+            },
+            spoken: &[
+                r#"kubectl -n argocd patch application targets --type=json -p '[{"op": "remove", "path": "/operation"}]'"#,
+                "kubectl get target audit-webhook -o jsonpath={.status.id}",
+            ],
             ..PLAIN
         },
     ],
@@ -264,6 +335,9 @@ pub const SCENES: &[&[Scene]] = &[
         },
         substitutions: url,
         after: |site| site.target("audit-webhook"),
+        spoken: &[
+            "helm template zitadel-actions charts/zitadel-actions-operator --namespace identity --values values.yaml",
+        ],
         ..PLAIN
     }],
     &[
@@ -287,6 +361,17 @@ pub const SCENES: &[&[Scene]] = &[
             folder: "charts/zitadel-actions-operator",
             prepare: |_| {},
             substitutions: url,
+            after: |site| {
+                let rollout = "kubectl --namespace zitadel-actions rollout";
+                let operator = "deployment/zitadel-actions-operator";
+                site.sh(&format!(
+                    "{rollout} status {operator}; {rollout} restart {operator}; {rollout} status {operator}"
+                ));
+            },
+            spoken: &[
+                "kubectl get targets -l shard=a",
+                "kubectl --namespace zitadel-actions rollout undo deployment/zitadel-actions-operator",
+            ],
             ..PLAIN
         },
     ],
