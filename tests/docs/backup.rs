@@ -125,7 +125,7 @@ fn a_restored_etcd_goes_back_in_the_cluster_and_not_in_zitadel() {
         site.target(name);
     }
     let ids = ["kept", "edited", "deleted", "renewed"].map(|name| until_ready(&site, name));
-    site.plane.with_etcd_stopped(|data| copy(data, &backup)).unwrap();
+    site.with_etcd_stopped(|data| copy(data, &backup));
     site.sh(r#"kubectl patch target edited --type=merge -p '{"spec":{"timeout":"20s"}}'"#);
     site.until("the edit arrives", || site.zitadel.targets().iter().any(|target| target.timeout.as_secs() == 20));
     site.sh("kubectl delete targets deleted renewed --timeout=60s");
@@ -134,7 +134,7 @@ fn a_restored_etcd_goes_back_in_the_cluster_and_not_in_zitadel() {
     let since = until_ready(&site, "since");
     let renewed = until_ready(&site, "renewed");
 
-    site.plane.with_etcd_stopped(|data| copy(&backup, data)).unwrap();
+    site.with_etcd_stopped(|data| copy(&backup, data));
     site.sh(&format!(
         "kubectl --namespace {NAMESPACE} rollout restart deployment/zitadel-actions-operator
          kubectl --namespace {NAMESPACE} rollout status deployment/zitadel-actions-operator"
@@ -172,14 +172,14 @@ fn two_clusters_with_one_target_change_it_back_and_forth() {
     let id = until_ready(&first, "hook");
     let folder = tempfile::tempdir().unwrap();
     let backup = folder.path().join("etcd");
-    first.plane.with_etcd_stopped(|data| copy(data, &backup)).unwrap();
+    first.with_etcd_stopped(|data| copy(data, &backup));
     let second = Site::beside(first.zitadel.clone());
     second.install(NAMESPACE, "replicas=1");
     // A manifest alone reaches nothing.
     second.apply(&manifest("hook", ""));
     until_reason(&second, "hook", "NameTaken");
     // Its status does.
-    second.plane.with_etcd_stopped(|data| copy(&backup, data)).unwrap();
+    second.with_etcd_stopped(|data| copy(&backup, data));
     assert_eq!(until_ready(&second, "hook"), id);
     second.sh(r#"kubectl patch target hook --type=merge -p '{"spec":{"timeout":"20s"}}'"#);
     first.until("the first one changes it back, again and again", || {

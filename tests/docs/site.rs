@@ -1,17 +1,18 @@
-//! Where the commands of a document run: a control plane of its own, the stand-in for ZITADEL, a copy of what the repository
+//! Where the commands of a document run: an empty control plane, the stand-in for ZITADEL, a copy of what the repository
 //! has, and a PATH with kubectl, helm and the operator. Nothing of the person who runs the test is used.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use devkit::control_plane::{ControlPlane, Options as Planes};
+use devkit::control_plane::ControlPlane;
 use futures::executor::block_on;
 use serde_json::Value;
 use zitadel_stand_in::{Generation, Options, StandIn};
 
-use crate::kubelet::{Kubelet, logs};
+use crate::cluster::Cluster;
+use crate::kubelet::logs;
 use crate::markdown::root;
 use crate::shell::{Said, run};
 
@@ -42,9 +43,10 @@ REAL "${words[@]}" > /dev/null && cat "$POD_LOGS"/pod-*.log
 
 /// A place.
 pub struct Site {
-    // Ends before the control plane does.
-    kubelet: Option<Kubelet>,
-    pub plane: Arc<ControlPlane>,
+    /// `None` only while another one takes its place.
+    cluster: Option<Cluster>,
+    /// Whether the cluster is as good as another one when it has been emptied.
+    whole: AtomicBool,
     pub zitadel: StandIn,
     folder: tempfile::TempDir,
 }
@@ -58,9 +60,8 @@ impl Site {
 
     /// An empty cluster beside another one, whose ZITADEL it shares.
     pub fn beside(zitadel: StandIn) -> Self {
-        let plane = Arc::new(ControlPlane::start(Planes::default()).unwrap());
-        let kubelet = Some(Kubelet::start(Arc::clone(&plane)));
-        let site = Self { kubelet, plane, zitadel, folder: tempfile::tempdir().unwrap() };
+        let cluster = Some(Cluster::take());
+        let site = Self { cluster, whole: AtomicBool::new(true), zitadel, folder: tempfile::tempdir().unwrap() };
         for place in ["bin", "home", "work"] {
             std::fs::create_dir(site.folder.path().join(place)).unwrap();
         }
@@ -73,18 +74,43 @@ impl Site {
         let link = |name: &str, to: &Path| std::os::unix::fs::symlink(to, bin.join(name)).unwrap();
         link("helm", &devkit::tools::helm::ensure().unwrap());
         link("zitadel-actions-operator", Path::new(env!("CARGO_BIN_EXE_zitadel-actions-operator")));
-        let kubectl = bin.join("kubectl");
-        std::fs::write(&kubectl, KUBECTL.replace("REAL", site.plane.kubectl().to_str().unwrap())).unwrap();
+        site.link_kubectl();
+        site
+    }
+
+    fn link_kubectl(&self) {
+        let kubectl = self.folder.path().join("bin/kubectl");
+        std::fs::write(&kubectl, KUBECTL.replace("REAL", self.plane().kubectl().to_str().unwrap())).unwrap();
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(kubectl, mode).unwrap();
-        site
     }
 
     /// Another cluster, an empty one, in place of this one. ZITADEL and the files stay.
     pub fn renew(&mut self) {
-        self.kubelet = None;
-        self.plane = Arc::new(ControlPlane::start(Planes::default()).unwrap());
-        self.kubelet = Some(Kubelet::start(Arc::clone(&self.plane)));
+        let other = Cluster::take();
+        self.give_back();
+        self.cluster = Some(other);
+        *self.whole.get_mut() = true;
+    }
+
+    fn give_back(&mut self) {
+        // What a failed scene leaves is for nobody else.
+        if let Some(cluster) = self.cluster.take()
+            && *self.whole.get_mut()
+            && !std::thread::panicking()
+        {
+            cluster.give_back();
+        }
+    }
+
+    pub fn plane(&self) -> &ControlPlane {
+        self.cluster.as_ref().expect("it is there but in between").plane()
+    }
+
+    /// See [`ControlPlane::with_etcd_stopped`]. Nobody else gets this cluster any more.
+    pub fn with_etcd_stopped(&self, work: impl FnOnce(&Path) -> anyhow::Result<()>) {
+        self.whole.store(false, Ordering::Relaxed);
+        self.plane().with_etcd_stopped(work).unwrap();
     }
 
     /// The folder in which commands run.
@@ -105,9 +131,9 @@ impl Site {
         let text = |path: PathBuf| path.to_str().unwrap().to_owned();
         let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
         let mut all = vec![("PATH", path), ("KUBERC", "off".into()), ("LC_ALL", "C.UTF-8".into())];
-        all.push(("KUBECONFIG", text(self.plane.kubeconfig().to_owned())));
-        all.push(("KUBECACHEDIR", text(self.plane.dir().join("kubectl-cache"))));
-        all.push(("POD_LOGS", text(self.plane.dir().to_owned())));
+        all.push(("KUBECONFIG", text(self.plane().kubeconfig().to_owned())));
+        all.push(("KUBECACHEDIR", text(self.plane().dir().join("kubectl-cache"))));
+        all.push(("POD_LOGS", text(self.plane().dir().to_owned())));
         for name in ["CACHE", "CONFIG", "DATA"] {
             all.push((
                 match name {
@@ -143,11 +169,13 @@ impl Site {
 
     /// The chart's release in a namespace, with a Secret beside it and further values; returns when it is rolled out.
     pub fn install(&self, namespace: &str, values: &str) {
+        let token = std::fs::read_to_string(self.work().join("pat.txt")).unwrap();
+        self.apply(&format!(
+            "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n---\napiVersion: v1\nkind: Secret\nmetadata: \
+             {{name: iam-admin-pat, namespace: {namespace}}}\nstringData: {{pat: '{token}'}}\n"
+        ));
         self.sh(&format!(
-            "kubectl create namespace {namespace} --dry-run=client --output=yaml | kubectl apply --filename -
-             kubectl --namespace {namespace} create secret generic iam-admin-pat --from-file=pat=pat.txt \
-               --dry-run=client --output=yaml | kubectl apply --filename -
-             helm upgrade --install {RELEASE} charts/zitadel-actions-operator --namespace {namespace} \
+            "helm upgrade --install {RELEASE} charts/zitadel-actions-operator --namespace {namespace} \
                --set zitadel.url={},zitadel.allowHttp=true,zitadel.timeoutSeconds=2,resyncIntervalSeconds=1,{values}
              kubectl --namespace {namespace} rollout status deployment/zitadel-actions-operator",
             self.zitadel.url()
@@ -162,7 +190,7 @@ impl Site {
 
     /// An object of the namespace default.
     pub fn get(&self, kind: &str, name: &str) -> Option<Value> {
-        let mut kubectl = self.plane.kubectl_command();
+        let mut kubectl = self.plane().kubectl_command();
         kubectl.args(["get", "--output=json", "--ignore-not-found", kind, name]).stderr(Stdio::null());
         serde_json::from_slice(&kubectl.output().unwrap().stdout).ok()
     }
@@ -178,13 +206,19 @@ impl Site {
 
     /// Everything that helps to understand a failure.
     pub fn explain(&self) -> String {
-        let mut kubectl = self.plane.kubectl_command();
+        let mut kubectl = self.plane().kubectl_command();
         kubectl.args(["get", "--all-namespaces", "targets,connections,deployments,pods,events", "--output=wide"]);
         let objects = kubectl.output().map(|said| String::from_utf8_lossy(&said.stdout).into_owned());
-        let log = logs(self.plane.dir());
+        let log = logs(self.plane().dir());
         let lines: Vec<&str> = log.lines().collect();
         let end = lines[lines.len().saturating_sub(40)..].join("\n");
         format!("{}\n--- operator\n{end}\n--- {}", objects.unwrap_or_default(), self.zitadel.dump())
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        self.give_back();
     }
 }
 
