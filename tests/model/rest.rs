@@ -4,13 +4,11 @@
 //! each object, then time passes. A state from which rest is known to be reached is remembered, so the whole check
 //! costs about one step for each state.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
 use zitadel_actions_operator::api::reason::Reason;
 
 use super::action::{Action, deliver};
 use super::config::Operator;
-use super::convert::same_name;
+use super::convert::{HASHES, same_name};
 use super::properties::nothing_left;
 use super::state::{Budget, Late, Object, Said, Todo, World};
 use super::zitadel;
@@ -74,9 +72,7 @@ fn advance(operator: &Operator, world: &mut World, turn: &mut usize, ticks: &mut
 }
 
 fn print_of(world: &World, turn: usize) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (world, turn).hash(&mut hasher);
-    hasher.finish()
+    HASHES.hash_one((world, turn))
 }
 
 /// Lets the next thing arrive that is on its way; `false` if there is none.
