@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use devkit::control_plane::ControlPlane;
 use futures::executor::block_on;
 use serde_json::Value;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use zitadel_stand_in::{Generation, Options, StandIn};
 
 use crate::cluster::Cluster;
@@ -21,6 +22,10 @@ const PATIENCE: Duration = Duration::from_secs(90);
 
 /// What of the repository a document may name.
 const FILES: [&str; 4] = ["charts", "crds", "examples", "integrations"];
+
+/// How many sites there are at once, but for a second one beside another. They are bound by the processor, and the fewer there
+/// are, the more find a control plane that somebody is done with.
+static SEATS: Semaphore = Semaphore::const_new(5);
 
 /// The release and namespace that most documents speak of.
 pub const RELEASE: &str = "zitadel-actions";
@@ -49,19 +54,27 @@ pub struct Site {
     whole: AtomicBool,
     pub zitadel: StandIn,
     folder: tempfile::TempDir,
+    // Given back with the place.
+    _seat: Option<SemaphorePermit<'static>>,
 }
 
 impl Site {
     /// An empty cluster, and a ZITADEL of this generation. The file `pat.txt` has its token.
     pub fn new(generation: Generation) -> Self {
+        let seat = block_on(SEATS.acquire()).expect("nobody closes it");
         let options = Options { external_domain: Some("auth.example.com".into()), ..Options::new(generation) };
-        Self::beside(block_on(StandIn::start(options)).unwrap())
+        Self::with(block_on(StandIn::start(options)).unwrap(), Some(seat))
     }
 
     /// An empty cluster beside another one, whose ZITADEL it shares.
     pub fn beside(zitadel: StandIn) -> Self {
+        Self::with(zitadel, None)
+    }
+
+    fn with(zitadel: StandIn, seat: Option<SemaphorePermit<'static>>) -> Self {
         let cluster = Some(Cluster::take());
-        let site = Self { cluster, whole: AtomicBool::new(true), zitadel, folder: tempfile::tempdir().unwrap() };
+        let folder = tempfile::tempdir().unwrap();
+        let site = Self { cluster, whole: AtomicBool::new(true), zitadel, folder, _seat: seat };
         for place in ["bin", "home", "work"] {
             std::fs::create_dir(site.folder.path().join(place)).unwrap();
         }
