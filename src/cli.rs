@@ -116,7 +116,7 @@ struct Run {
     #[command(flatten)]
     election: ElectionArgs,
 
-    /// Address for /livez, /readyz and /metrics
+    /// Address for /startupz, /livez, /readyz and /metrics
     #[arg(long, env = "HTTP_ADDR", value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
     http_addr: SocketAddr,
 

@@ -1,7 +1,9 @@
-//! `/livez`, `/readyz` and `/metrics`.
+//! `/startupz`, `/livez`, `/readyz` and `/metrics`.
 //!
 //! Liveness never depends on ZITADEL or on the API server (an outage there must not restart the fleet): it fails
 //! when the runtime no longer ticks or a pass hangs beyond its deadline. Readiness means that the cache is filled.
+//! Startup means that the runtime has ticked once, and nothing more: whoever fails it is started anew, and a new process
+//! fills its cache no sooner than one that is left to wait for a slow API server.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -27,6 +29,7 @@ const TICK: Duration = Duration::from_secs(1);
 pub struct Health {
     metrics: Arc<Metrics>,
     started: Instant,
+    ticking: AtomicBool,
     ticked: AtomicU64,
     synced: AtomicBool,
     pass_limit: Duration,
@@ -37,7 +40,8 @@ impl Health {
     #[must_use]
     pub fn new(metrics: Arc<Metrics>, pass_limit: Duration) -> Self {
         let started = Instant::now();
-        Self { metrics, started, ticked: AtomicU64::new(0), synced: AtomicBool::new(false), pass_limit }
+        let [ticking, synced] = [const { AtomicBool::new(false) }; 2];
+        Self { metrics, started, ticking, ticked: AtomicU64::new(0), synced, pass_limit }
     }
 
     /// Notes that the caches are filled.
@@ -50,6 +54,7 @@ impl Health {
         let mut interval = tokio::time::interval(TICK);
         while stop.run_until_cancelled(interval.tick()).await.is_some() {
             self.ticked.store(self.started.elapsed().as_secs(), Ordering::Release);
+            self.ticking.store(true, Ordering::Release);
         }
     }
 
@@ -79,10 +84,15 @@ pub async fn serve(
 
 fn router(health: Arc<Health>) -> Router {
     Router::new()
+        .route("/startupz", get(startupz))
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .with_state(health)
+}
+
+async fn startupz(State(health): State<Arc<Health>>) -> Response {
+    told(&health.ticking, "the runtime has not ticked yet\n")
 }
 
 async fn livez(State(health): State<Arc<Health>>) -> Response {
@@ -93,10 +103,15 @@ async fn livez(State(health): State<Arc<Health>>) -> Response {
 }
 
 async fn readyz(State(health): State<Arc<Health>>) -> Response {
-    if health.synced.load(Ordering::Acquire) {
+    told(&health.synced, "the cache of Targets is not filled yet\n")
+}
+
+/// The answer of a probe for what happens once.
+fn told(reached: &AtomicBool, otherwise: &'static str) -> Response {
+    if reached.load(Ordering::Acquire) {
         (StatusCode::OK, "ok\n").into_response()
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "the cache of Targets is not filled yet\n").into_response()
+        (StatusCode::SERVICE_UNAVAILABLE, otherwise).into_response()
     }
 }
 
@@ -134,5 +149,19 @@ mod tests {
         assert_eq!(readyz(State(health.clone())).await.status(), StatusCode::SERVICE_UNAVAILABLE);
         health.synced();
         assert_eq!(readyz(State(health)).await.status(), StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn startup_waits_for_the_runtime_and_not_for_the_cache() {
+        let (_, health) = health(Duration::from_mins(1));
+        let (health, stop) = (Arc::new(health), CancellationToken::new());
+        assert_eq!(startupz(State(health.clone())).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let beating = tokio::spawn(Arc::clone(&health).beat(stop.clone()));
+        while startupz(State(health.clone())).await.status() != StatusCode::OK {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(readyz(State(health)).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+        stop.cancel();
+        beating.await.unwrap();
     }
 }

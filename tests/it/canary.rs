@@ -114,7 +114,7 @@ async fn assert_silent(world: &World, canaries: &mut Canaries) {
     canaries.assert_absent("Events", &serde_json::to_string(&events.items).unwrap());
     let targets = world.targets().list(&ListParams::default()).await.unwrap();
     canaries.assert_absent("Targets and their status", &serde_json::to_string(&targets.items).unwrap());
-    for path in ["/metrics", "/livez", "/readyz"] {
+    for path in ["/metrics", "/startupz", "/livez", "/readyz"] {
         canaries.assert_absent(path, &world.http(path).await.unwrap().1);
     }
     let operator = world.operator();

@@ -1,9 +1,11 @@
 //! Good manners in the cluster: probes, metrics, Events on transitions only, clean diffs, bystanders unharmed.
 
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::config::Kubeconfig;
 use serde_json::json;
 use zitadel_stand_in::{Generation, Op};
 
+use crate::cluster::plane;
 use crate::world::{GENERATIONS, Setup, World, current, is_ready, log, webhook};
 
 #[tokio::test]
@@ -11,6 +13,7 @@ async fn probes_and_metrics_answer() {
     let world = World::new(Generation::V2).await;
     world.create("hook", webhook()).await;
     world.ready("hook").await;
+    assert_eq!(world.http("/startupz").await, Some((200, "ok\n".into())));
     assert_eq!(world.http("/livez").await, Some((200, "ok\n".into())));
     assert_eq!(world.http("/readyz").await, Some((200, "ok\n".into())));
     let (status, text) = world.http("/metrics").await.unwrap();
@@ -25,6 +28,27 @@ async fn probes_and_metrics_answer() {
     }
     assert!(text.ends_with("# EOF\n"));
     assert!(!text.contains(&world.zitadel.token()));
+    world.finish().await;
+}
+
+/// Else an API server that is away or slow would have every pod started anew, again and again.
+#[tokio::test]
+async fn a_process_that_has_never_reached_the_api_server_is_started_and_alive_but_not_ready() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = Kubeconfig::read_from(plane().kubeconfig()).unwrap();
+    let nobody = format!("https://127.0.0.1:{}", devkit::host::free_port().unwrap());
+    for cluster in &mut config.clusters {
+        cluster.cluster.as_mut().unwrap().server = Some(nobody.clone());
+    }
+    let file = dir.path().join("kubeconfig");
+    std::fs::write(&file, serde_json::to_string(&config).unwrap()).unwrap();
+    let world = World::with(Setup { kubeconfig: Some(file), ..Setup::new(Generation::V2).without_operator() }).await;
+    let (operator, _) = world.spawn_operator(&[]);
+    let is = async |path: &str, status| world.http(path).await.is_some_and(|(answered, _)| answered == status);
+    world.until("the process is started", || is("/startupz", 200)).await;
+    let tried = || async { log(&operator).contains("the watch of Targets failed") };
+    world.until("it has looked for the API server in vain", tried).await;
+    assert!(is("/startupz", 200).await && is("/livez", 200).await && is("/readyz", 503).await);
     world.finish().await;
 }
 
