@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use super::context::Context;
 use crate::api::condition::{ConditionType, find};
 use crate::api::target::{Target, TargetStatus};
-use crate::plan::{Note, NoteKind, Release};
+use crate::plan::{Deed, Note, NoteKind, Release};
 
 /// Longest note of an Event (Kubernetes: 1 kB).
 const LONGEST: usize = 1000;
@@ -35,14 +35,14 @@ pub(super) fn differs(previous: &[Condition], next: &[Condition]) -> bool {
 }
 
 /// Tells a note: a line in the log, and an Event.
-pub async fn tell(context: &Context, object: &Target, note: &Note, took: Duration) {
-    let outcome = note.kind.reason();
+pub async fn tell(context: &Context, object: &Target, note: &Note, deed: Deed, took: Duration) {
+    let (outcome, op) = (note.kind.reason(), deed.as_str());
     let (external_id, duration_ms) = (id_of(object), millis(took));
     let kind = if matches!(note.kind, NoteKind::Failed(_)) {
-        warn!(outcome, external_id, duration_ms, note = note.text, "not ready");
+        warn!(outcome, op, external_id, duration_ms, note = note.text, "not ready");
         EventType::Warning
     } else {
-        info!(outcome, external_id, duration_ms, note = note.text, "done");
+        info!(outcome, op, external_id, duration_ms, note = note.text, "done");
         EventType::Normal
     };
     publish(context, object, kind, outcome, "Reconcile", &note.text).await;
@@ -56,7 +56,8 @@ pub async fn tell_release(context: &Context, object: &Target, release: Release, 
         Release::Retained => ("Retained", format!("the target {id} stays in ZITADEL (deletionPolicy Retain)")),
         Release::NothingRemote => ("NothingRemote", "there is nothing in ZITADEL".to_owned()),
     };
-    info!(outcome, external_id = id, duration_ms = millis(took), note = text, "let go");
+    let op = Deed::from(release).as_str();
+    info!(outcome, op, external_id = id, duration_ms = millis(took), note = text, "let go");
     if release != Release::NothingRemote {
         publish(context, object, EventType::Normal, outcome, "Delete", &text).await;
     }

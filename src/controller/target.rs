@@ -22,7 +22,9 @@ use crate::api::reason::Reason;
 use crate::api::target::{Target, TargetStatus};
 use crate::api::{CLAIM_ANNOTATION, RECONCILE_ANNOTATION};
 use crate::ops::metrics::DriftAction;
-use crate::plan::{self, Answer, Candidate, Connection, Facts, Object, Release, RemoteFacts, Retry, Step, Verdict};
+use crate::plan::{
+    self, Answer, Candidate, Connection, Deed, Facts, Object, Release, RemoteFacts, Retry, Step, Verdict,
+};
 use crate::zitadel::client::Turn;
 use crate::zitadel::{Client, Error, Identity, TargetConfig, TargetName};
 
@@ -57,6 +59,7 @@ pub(super) struct Pass<'a> {
     turn: Option<Turn>,
     rival: Option<String>,
     definition_going: bool,
+    deed: Deed,
     began: Instant,
     /// When this generation was applied, if it has not been Ready since then, as far as that is known.
     applied: Option<Timestamp>,
@@ -84,6 +87,7 @@ impl<'a> Pass<'a> {
             turn: None,
             rival: None,
             definition_going: false,
+            deed: Deed::default(),
             began: Instant::now(),
             applied,
         }
@@ -97,6 +101,7 @@ impl<'a> Pass<'a> {
         for _ in 0..MOST_STEPS {
             let step = self.ask();
             tracing::debug!(?step, "step");
+            self.deed = self.deed.with(&step);
             match self.execute(step).await? {
                 Next::Learned(answer) => self.learn(answer).await,
                 Next::Waited => self.facts.waited(),
@@ -340,7 +345,8 @@ impl<'a> Pass<'a> {
             self.context.metrics().targets().drifted(DriftAction::corrected);
         }
         if news || !matches!(note.kind, plan::NoteKind::Failed(_)) {
-            news::tell(self.context, &self.object, note, self.began.elapsed()).await;
+            let deed = self.deed.told(note.kind);
+            news::tell(self.context, &self.object, note, deed, self.began.elapsed()).await;
         }
     }
 

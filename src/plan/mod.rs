@@ -7,6 +7,7 @@
 mod adopt;
 pub mod connection;
 pub mod custody;
+mod deed;
 pub mod difference;
 pub mod facts;
 mod leave;
@@ -30,6 +31,7 @@ use crate::zitadel::{TargetConfig, TargetId, TargetName, Version};
 
 pub use crate::zitadel::Change;
 
+pub use deed::Deed;
 pub use facts::{Answer, Candidate, Connection, Facts, Other};
 
 /// The object, as the pass sees it: from the cache, or as the API server returned it after our own write.

@@ -3,7 +3,7 @@
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::config::Kubeconfig;
 use serde_json::json;
-use zitadel_stand_in::{Generation, Op};
+use zitadel_stand_in::{Effect, Generation, Op, Times};
 
 use crate::cluster::plane;
 use crate::world::{GENERATIONS, Setup, World, current, is_ready, log, webhook};
@@ -255,6 +255,48 @@ async fn json_logs_are_json() {
         assert_ne!(span[field], json!(null), "{field} of {span}");
     }
     assert!(lines.iter().any(|line| line["message"] == "stopped"));
+    world.finish().await;
+}
+
+/// Also of what failed the log says what it was that was tried.
+#[tokio::test]
+async fn the_log_says_what_was_done_and_what_was_tried() {
+    let world = World::with(Setup::new(Generation::V2).flag("--log-format", "json")).await;
+    let taken_over = world.zitadel.external_create("old", zitadel_stand_in::TargetEdit::default());
+    let mut adopting = webhook();
+    (adopting["name"], adopting["externalId"]) = (json!("old"), json!(taken_over));
+    world.create("adopting", adopting).await;
+    world.ready("adopting").await;
+    world.create("hook", webhook()).await;
+    world.ready("hook").await;
+    world.edit("hook", json!({"timeout": "15s"})).await;
+    world.ready("hook").await;
+    let fault = world.zitadel.fault(Op::Update, Effect::Status(503, None), Times::Always);
+    world.edit("hook", json!({"timeout": "20s"})).await;
+    world.reason("hook", "ZitadelUnavailable").await;
+    fault.clear();
+    world.ready("hook").await;
+    world.delete("hook").await;
+    world.gone("hook").await;
+    let lines = log(&world.operator());
+    let lines = lines.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect(line));
+    let told: Vec<(String, String, String)> = lines
+        .filter(|line| line["outcome"].is_string())
+        .map(|line| {
+            [&line["span"]["resource"], &line["outcome"], &line["op"]]
+                .map(|field| field.as_str().unwrap().into())
+                .into()
+        })
+        .collect();
+    for (resource, outcome, op) in [
+        ("adopting", "Adopted", "adopt"),
+        ("hook", "Created", "create"),
+        ("hook", "Updated", "update"),
+        ("hook", "ZitadelUnavailable", "update"),
+        ("hook", "Deleted", "delete"),
+    ] {
+        assert!(told.contains(&(resource.into(), outcome.into(), op.into())), "{resource} {outcome} {op} in {told:?}");
+    }
     world.finish().await;
 }
 
