@@ -21,6 +21,7 @@ mod completions;
 mod election;
 mod export;
 mod scope;
+mod traces;
 mod zitadel;
 
 use crate::api::crd;
@@ -35,6 +36,7 @@ use crate::controller::{self, CONCURRENCY, PASS_DEADLINE, figures};
 use crate::ops::http::{Health, serve};
 use crate::ops::metrics::PerTarget;
 use crate::ops::telemetry::{self, Level, LogFormat};
+use crate::ops::traces::Traces;
 use crate::ops::{Metrics, admin, shutdown};
 use crate::zitadel::Client;
 use crate::zitadel::transport::Settings;
@@ -43,6 +45,7 @@ use completions::Completions;
 use election::ElectionArgs;
 use export::Export;
 use scope::ScopeArgs;
+use traces::TraceArgs;
 use zitadel::ZitadelArgs;
 
 /// Kubernetes operator for ZITADEL Actions: a Target in the cluster becomes a target in ZITADEL.
@@ -135,6 +138,9 @@ struct Run {
     /// What is logged: a level, or a filter such as `info,zitadel_actions_operator=debug`
     #[arg(long, env = "LOG_LEVEL", value_name = "FILTER", default_value = "info")]
     log_level: String,
+
+    #[command(flatten)]
+    traces: TraceArgs,
 }
 
 /// Parses the process's arguments and does what they say.
@@ -224,6 +230,7 @@ impl Run {
         tracing_subscriber::EnvFilter::try_new(&self.log_level)
             .map_err(|error| format!("error: --log-level is no filter: {error} (see --help)"))?;
         self.election.check()?;
+        self.traces.settings()?;
         self.zitadel.settings()
     }
 
@@ -274,8 +281,20 @@ fn print_crds(crds: &Crds) -> anyhow::Result<()> {
 }
 
 fn start(run: &Run, settings: Option<Settings>) -> anyhow::Result<()> {
-    let level = telemetry::install(run.log_format, &run.log_level)?;
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(operate(run, settings, level))
+    let traces = run.traces.settings().map_err(anyhow::Error::msg)?.map(|settings| Traces::new(&settings));
+    let (traces, why) = traces.transpose().map_or_else(|why| (None, Some(why)), |traces| (traces, None));
+    let level = telemetry::install(run.log_format, &run.log_level, traces.as_ref())?;
+    if let Some(why) = why {
+        tracing::warn!(error = format!("{why:#}"), "there are no traces");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(operate(run, settings, level));
+    // Whatever still runs ends here, and with it its spans.
+    drop(runtime);
+    if let Some(traces) = traces {
+        traces.end();
+    }
+    outcome
 }
 
 async fn operate(run: &Run, settings: Option<Settings>, level: Level) -> anyhow::Result<()> {
@@ -382,6 +401,12 @@ mod tests {
     #[case(&["--leader-elect-lease-duration", "10"], Some("renew deadline must be shorter"))]
     #[case(&["--leader-elect-retry-period", "10"], Some("retry period must be shorter"))]
     #[case(&["--watch-label-selector", "a b"], Some("is no requirement"))]
+    #[case(&["--otlp-endpoint", "http://c:4318/otlp", "--traces-sampler", "traceidratio", "--traces-sampler-arg", "0.5"], None)]
+    #[case(&["--otlp-endpoint", "", "--traces-sampler", "xray"], None)]
+    #[case(&["--otlp-endpoint", "collector:4317"], Some("an http or https URL"))]
+    #[case(&["--otlp-endpoint", "http://u:p@c"], Some("host, port and path only"))]
+    #[case(&["--otlp-endpoint", "http://c", "--traces-sampler", "xray"], Some("--traces-sampler"))]
+    #[case(&["--otlp-endpoint", "http://c", "--traces-sampler", "traceidratio", "--traces-sampler-arg", "2"], Some("from 0 to 1"))]
     #[case(&["--zitadel-url", "https://a"], Some("--zitadel-token-file"))]
     #[case(&["--zitadel-token-file", "/t"], Some("--zitadel-url"))]
     #[case(&["--zitadel-host", "a"], Some("--zitadel-url"))]

@@ -31,7 +31,8 @@ pub fn free_port() -> Result<u16> {
 
 /// Takes from a command of the operator what the environment has for its flags: a test's own are to count.
 pub fn without_zitadel(command: &mut Command) -> &mut Command {
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ZITADEL_")) {
+    let for_flags = |name: &str| name.starts_with("ZITADEL_") || name.starts_with("OTEL_");
+    for (name, _) in std::env::vars_os().filter(|(name, _)| for_flags(&name.to_string_lossy())) {
         command.env_remove(name);
     }
     command

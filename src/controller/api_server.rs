@@ -16,8 +16,9 @@ use kube::{Client, Config};
 use tower::Service;
 use tower::layer::layer_fn;
 use tower::timeout::TimeoutLayer;
+use tracing::{Instrument as _, Span, field, info_span};
 
-use crate::ops::Metrics;
+use crate::ops::{Metrics, traces};
 
 /// The longest time until an answer begins. A list of 500 objects takes a fraction of it.
 const ANSWER: Duration = Duration::from_secs(20);
@@ -26,7 +27,7 @@ const ANSWER: Duration = Duration::from_secs(20);
 /// where it ended, which costs one request and no list.
 const WATCH: u32 = 25;
 
-/// A client for the cluster that the kubeconfig or the pod's service account names. Its calls are counted.
+/// A client for the cluster that the kubeconfig or the pod's service account names. Its calls are counted, and traced within a pass.
 ///
 /// # Errors
 /// If neither can be read.
@@ -48,7 +49,7 @@ pub(super) fn watch() -> watcher::Config {
     watcher::Config::default().timeout(WATCH)
 }
 
-/// Counts what goes through. kube repeats calls below this: what is counted is the last answer.
+/// Counts and traces what goes through. kube repeats calls below this: what is counted is the last answer.
 struct Counted<S> {
     inner: S,
     host: Arc<str>,
@@ -70,21 +71,38 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let watched = request.uri().query().is_some_and(|query| query.contains("watch=true"));
+        let span = span(&request);
         let mut call = Call {
             method: request.method().clone(),
             path: watched.then(|| request.uri().path().to_owned()),
             host: Arc::clone(&self.host),
             metrics: Arc::clone(&self.metrics),
             began: Instant::now(),
+            trace: traces::sampled(),
+            span: span.clone(),
             status: None,
         };
-        let answer = self.inner.call(request);
+        let answer = self.inner.call(request).instrument(span);
         Box::pin(async move {
             let answer = answer.await;
             call.answered(answer.as_ref().ok().map(Response::status));
             answer
         })
     }
+}
+
+/// A part of the trace of a pass, where there is one. The path names objects; a query, a header and a body are left out.
+fn span<B>(request: &Request<B>) -> Span {
+    info_span!(
+        "kubernetes",
+        otel.kind = "client",
+        otel.name = format_args!("kubernetes {}", request.method()),
+        http.request.method = request.method().as_str(),
+        url.path = request.uri().path(),
+        http.response.status_code = field::Empty,
+        error.type = field::Empty,
+        otel.status_code = field::Empty,
+    )
 }
 
 /// A call under way; it is counted when it ends, also when whoever made it gives it up.
@@ -95,6 +113,9 @@ struct Call {
     host: Arc<str>,
     metrics: Arc<Metrics>,
     began: Instant,
+    /// Of which it is a part, and its own span there.
+    trace: Option<String>,
+    span: Span,
     status: Option<StatusCode>,
 }
 
@@ -102,13 +123,24 @@ impl Call {
     const fn answered(&mut self, status: Option<StatusCode>) {
         self.status = status;
     }
+
+    fn tell_trace(&self, code: &str) {
+        if let Some(status) = self.status {
+            self.span.record("http.response.status_code", status.as_u16());
+        }
+        if self.status.is_none_or(|status| status.is_client_error() || status.is_server_error()) {
+            self.span.record("error.type", code);
+            self.span.record("otel.status_code", "error");
+        }
+    }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
         let code = self.status.as_ref().map_or("<error>", StatusCode::as_str);
+        self.tell_trace(code);
         let seen = self.metrics.api_server();
-        seen.called(self.method.as_str(), &self.host, code, self.began.elapsed());
+        seen.called(self.method.as_str(), &self.host, code, self.began.elapsed(), self.trace.take());
         if let Some(path) = self.path.as_deref().filter(|_| self.status.is_some_and(|status| status.is_success())) {
             seen.watch_works(path);
         }

@@ -14,6 +14,7 @@ use tracing::{info, warn};
 use super::context::Context;
 use crate::api::condition::{ConditionType, find};
 use crate::api::target::{Target, TargetStatus};
+use crate::ops::traces;
 use crate::plan::{Deed, Note, NoteKind, Release};
 
 /// Longest note of an Event (Kubernetes: 1 kB).
@@ -57,6 +58,7 @@ pub async fn tell_release(context: &Context, object: &Target, release: Release, 
         Release::NothingRemote => ("NothingRemote", "there is nothing in ZITADEL".to_owned()),
     };
     let op = Deed::from(release).as_str();
+    traces::outcome(op, outcome);
     info!(outcome, op, external_id = id, duration_ms = millis(took), note = text, "let go");
     if release != Release::NothingRemote {
         publish(context, object, EventType::Normal, outcome, "Delete", &text).await;

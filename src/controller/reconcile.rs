@@ -13,7 +13,7 @@ use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 use tokio::time::Instant;
-use tracing::{Instrument, info_span, warn};
+use tracing::{Instrument, Span, field, info_span, warn};
 
 use super::backoff::jittered;
 use super::cluster::WriteError;
@@ -22,6 +22,7 @@ use super::target::{Pass, PassError};
 use super::{Guarded, PASS_DEADLINE};
 use crate::api::target::Target;
 use crate::ops::metrics::PassResult;
+use crate::ops::traces;
 
 /// How soon a pass that lost a race looks again.
 const AFTER_CONFLICT: Duration = Duration::from_millis(200);
@@ -66,18 +67,10 @@ pub async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Ac
         Rest::UntilChange => return Ok(Action::await_change()),
         Rest::Never => {}
     }
-    let span = info_span!(
-        "target",
-        controller = "target",
-        reconcile_id = context.next_pass(),
-        namespace = target.namespace(),
-        resource = target.name_any(),
-        uid = target.uid(),
-        generation = newest.metadata.generation
-    );
+    let span = span_of(&context, target, newest.metadata.generation);
     let guard = context.metrics().pass();
     let seen = Arc::clone(&newest);
-    let pass = AssertUnwindSafe(Pass::new(&context, newest).run().instrument(span)).catch_unwind();
+    let pass = AssertUnwindSafe(Pass::new(&context, newest).run().instrument(span.clone())).catch_unwind();
     let result = match tokio::time::timeout(PASS_DEADLINE, pass).await {
         Ok(Ok(result)) => result,
         Ok(Err(_)) => {
@@ -89,16 +82,37 @@ pub async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Ac
             Err(PassError::Deadline)
         }
     };
-    if let Err(PassError::Write(WriteError::Conflict)) = &result {
-        catch_up(&context, &seen).await;
+    if let Err(error) = &result {
+        traces::failed(&span, error.kind());
     }
-    drop(guard);
+    if let Err(PassError::Write(WriteError::Conflict)) = &result {
+        catch_up(&context, &seen).instrument(span.clone()).await;
+    }
+    span.in_scope(|| drop(guard));
     context.metrics().pass_ended(match &result {
         Ok(_) => PassResult::success,
         Err(PassError::Write(WriteError::Conflict | WriteError::Gone)) => PassResult::requeue_after,
         Err(_) => PassResult::error,
     });
     result.map_err(Arc::new)
+}
+
+/// The span of a pass: what its lines in the log have in common, and the root of its trace, if there are traces.
+fn span_of(context: &Context, target: &Target, generation: Option<i64>) -> Span {
+    let span = info_span!(
+        "reconcile",
+        controller = "target",
+        reconcile_id = context.next_pass(),
+        trace_id = field::Empty,
+        namespace = target.namespace(),
+        resource = target.name_any(),
+        uid = target.uid(),
+        generation
+    );
+    if let Some(id) = traces::trace_id(&span) {
+        span.record("trace_id", id);
+    }
+    span
 }
 
 /// After a lost race the cache may stay behind for as long as its watch sleeps: the next pass begins with the object as

@@ -22,6 +22,7 @@ use crate::api::reason::Reason;
 use crate::api::target::{Target, TargetStatus};
 use crate::api::{CLAIM_ANNOTATION, RECONCILE_ANNOTATION};
 use crate::ops::metrics::DriftAction;
+use crate::ops::traces;
 use crate::plan::{
     self, Answer, Candidate, Connection, Deed, Facts, Object, Release, RemoteFacts, Retry, Step, Verdict,
 };
@@ -46,6 +47,21 @@ pub enum PassError {
     /// A bug: the pass panicked, or the planner did not come to an end.
     #[error("internal error: {0}")]
     Internal(&'static str),
+}
+
+impl PassError {
+    /// The same in one word.
+    pub(super) const fn kind(&self) -> &'static str {
+        match self {
+            Self::Write(WriteError::Conflict) => "conflict",
+            Self::Write(WriteError::Gone) => "gone",
+            Self::Write(WriteError::Timeout) => "timeout",
+            Self::Write(WriteError::Other(_)) => "write",
+            Self::Unreadable(_) => "unreadable",
+            Self::Deadline => "deadline",
+            Self::Internal(_) => "internal",
+        }
+    }
 }
 
 /// A pass in progress.
@@ -340,12 +356,13 @@ impl<'a> Pass<'a> {
     }
 
     async fn report(&self, verdict: &Verdict, news: bool) {
+        let deed = verdict.note.as_ref().map_or(self.deed, |note| self.deed.told(note.kind));
+        traces::outcome(deed.as_str(), verdict.reason.as_str());
         let Some(note) = &verdict.note else { return };
         if note.kind == plan::NoteKind::DriftCorrected {
             self.context.metrics().targets().drifted(DriftAction::corrected);
         }
         if news || !matches!(note.kind, plan::NoteKind::Failed(_)) {
-            let deed = self.deed.told(note.kind);
             news::tell(self.context, &self.object, note, deed, self.began.elapsed()).await;
         }
     }

@@ -1,4 +1,4 @@
-//! What the people on call see: probes, metrics, logs, an orderly end, and who of several replicas leads.
+//! What the people on call see: probes, metrics, logs, traces, an orderly end, and who of several replicas leads.
 //!
 //! Knows nothing of plans; the controller reports into it. May import `api` only.
 
@@ -10,6 +10,7 @@ pub mod metrics;
 pub mod process;
 pub mod shutdown;
 pub mod telemetry;
+pub mod traces;
 
 pub use election::Leadership;
 pub use metrics::Metrics;

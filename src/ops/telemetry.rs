@@ -1,10 +1,13 @@
-//! Logs: JSON for machines, text for people, to standard error.
+//! Logs: JSON for machines, text for people, to standard error. And where spans go that traces are made of.
 
 use std::fmt;
 
-use tracing_subscriber::layer::{Layered, SubscriberExt as _};
+use tracing_subscriber::filter::{FilterExt as _, filter_fn};
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, Registry, reload};
+
+use super::traces::{self, Traces};
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -50,18 +53,21 @@ impl fmt::Display for Level {
     }
 }
 
-/// Sets up logging for the process.
+/// Sets up logging for the process, and the traces, which no filter of the log concerns.
 ///
 /// # Errors
 /// When `filter` is no filter, or logging was set up before.
-pub fn install(format: LogFormat, filter: &str) -> anyhow::Result<Level> {
+pub fn install(format: LogFormat, filter: &str, traces: Option<&Traces>) -> anyhow::Result<Level> {
     let (filter, handle) = reload::Layer::new(EnvFilter::try_new(filter)?);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = match format {
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed(),
         LogFormat::Human => lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).boxed(),
     };
-    let filtered: Layered<_, Registry> = tracing_subscriber::registry().with(filter);
-    filtered.with(lines).try_init().map_err(|error| anyhow::anyhow!("logging cannot be set up: {error}"))?;
+    // A call within a pass is no place of its own to the log: its lines are those of the pass.
+    let lines = lines.with_filter(filter.and(filter_fn(|metadata| !traces::is_call(metadata))));
+    let spans = traces.map(Traces::layer);
+    let all = tracing_subscriber::registry().with(lines).with(spans);
+    all.try_init().map_err(|error| anyhow::anyhow!("logging cannot be set up: {error}"))?;
     Ok(Level(handle))
 }

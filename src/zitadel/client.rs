@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::Instrument as _;
 
 use super::auth::{Bearer, Tokens};
 use super::detect::detect;
@@ -15,6 +16,7 @@ use super::error::NOT_PROJECTED;
 use super::events;
 use super::events::{EventQuery, TargetEvent};
 use super::generation::{ApiChoice, Mount, PAGE, Request, Select, readable};
+use super::span;
 use super::transport::{Answer, Cap, Settings, Transport};
 use super::{Change, Class, Created, Error, Identity, RemoteTarget, TargetConfig, TargetId, TargetName, Version};
 use crate::api::reason::Reason;
@@ -192,14 +194,15 @@ impl Client {
         cap: Cap,
         limit: Option<Instant>,
     ) -> Result<Answer, Error> {
-        let started = Instant::now();
-        let result = self.transport.send(request, bearer, cap, limit).await;
+        let (started, span) = (Instant::now(), span::begin(op));
+        let result = self.transport.send(request, bearer, cap, limit).instrument(span.clone()).await;
         let status = match &result {
             Ok(answer) => answer.status.to_string(),
             Err(Error::Api(error)) => error.status.to_string(),
             Err(Error::Unreadable { status, .. }) => status.to_string(),
             Err(_) => "none".to_owned(),
         };
+        span::end(&span, &status);
         (self.observer)(op, started.elapsed(), &status);
         tracing::debug!(op = op.as_str(), status, error = result.as_ref().err().map(tracing::field::display), "call");
         result

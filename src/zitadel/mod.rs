@@ -13,6 +13,7 @@ pub mod error;
 pub mod events;
 pub mod generation;
 mod resources_v3alpha;
+mod span;
 pub mod transport;
 #[cfg(test)]
 mod transport_tests;

@@ -22,6 +22,7 @@ use super::Error;
 use super::auth::{Bearer, Credential, Source};
 use super::error::{ApiError, UNKNOWN_INSTANCE, plain};
 use super::generation::Request;
+use super::span;
 
 /// Largest answer that is read, in bytes. Lists and event pages need a larger one (1000 rows are about 350 KB).
 pub(super) const BODY_CAP: usize = 1 << 20;
@@ -195,7 +196,8 @@ impl Transport {
     /// Sends, and reads what comes back. `form` is what was sent as one.
     async fn finish(&self, call: reqwest::RequestBuilder, cap: Cap, form: &str) -> Result<Reply, Error> {
         let (client, request) = call.build_split();
-        let request = request.map_err(|error| failed(&error))?;
+        let mut request = request.map_err(|error| failed(&error))?;
+        span::propagate(request.headers_mut());
         let authorization = request.headers().get(AUTHORIZATION).cloned();
         let answer = client.execute(request).await.map_err(|error| failed(&error))?;
         self.note_date(&answer);

@@ -9,6 +9,7 @@ use kube::api::{ListParams, PostParams};
 use serde_json::{Value, json};
 use zitadel_stand_in::{Effect, Generation, Op, Role, Times};
 
+use crate::collector::{Collector, Manner};
 use crate::world::{Setup, World, condition, log, webhook};
 
 /// What must not appear, each with a name for the message.
@@ -105,7 +106,7 @@ async fn every_failure(world: &World, round: &mut u32) {
 }
 
 /// Everything that the operator wrote, anywhere.
-async fn assert_silent(world: &World, canaries: &mut Canaries) {
+async fn assert_silent(world: &World, collector: &Collector, canaries: &mut Canaries) {
     for token in world.zitadel.every_token() {
         canaries.add("a token", &token);
     }
@@ -123,16 +124,20 @@ async fn assert_silent(world: &World, canaries: &mut Canaries) {
     assert!(log.contains("\"level\":\"TRACE\""), "the log is not at its highest level");
     assert!(!log.contains("panicked"), "{log}");
     canaries.assert_absent("the log, panics included", &log);
+    assert!(collector.spans().iter().any(|span| span.failed), "no failure was traced");
+    canaries.assert_absent("the traces", &collector.text());
 }
 
-async fn world() -> (World, u32) {
+async fn world() -> (World, Collector, u32) {
+    let collector = Collector::start(Manner::Takes).await;
     let setup = Setup::new(Generation::V2).flag("--log-level", "trace").flag("--log-format", "json");
-    (World::with(setup.without_operator()).await, 0)
+    let setup = setup.flag("--otlp-endpoint", &collector.endpoint()).without_operator();
+    (World::with(setup).await, collector, 0)
 }
 
 #[tokio::test]
 async fn a_token_is_found_nowhere() {
-    let (world, mut round) = world().await;
+    let (world, collector, mut round) = world().await;
     let mut canaries = Canaries::default();
     world.start_operator(&[]).await;
     world.create("hook", webhook()).await;
@@ -151,13 +156,13 @@ async fn a_token_is_found_nowhere() {
     let fresh = world.zitadel.issue_token(Role::IamOwner);
     let revoke = |world: &World| world.zitadel.revoke_token(&world.zitadel.token());
     suffer(&world, "revoked", &mut round, revoke, |world| world.write_token(&fresh)).await;
-    assert_silent(&world, &mut canaries).await;
+    assert_silent(&world, &collector, &mut canaries).await;
     world.finish().await;
 }
 
 #[tokio::test]
 async fn a_key_is_found_nowhere() {
-    let (world, mut round) = world().await;
+    let (world, collector, mut round) = world().await;
     let mut canaries = Canaries::default();
     let key = world.zitadel.machine_key();
     canaries.add_key(&key);
@@ -179,14 +184,14 @@ async fn a_key_is_found_nowhere() {
         };
         suffer(&world, "bad key", &mut round, spoil, |world| put(world, "key.json", &key)).await;
     }
-    assert_silent(&world, &mut canaries).await;
+    assert_silent(&world, &collector, &mut canaries).await;
     world.finish().await;
 }
 
 #[rstest::rstest]
 #[tokio::test]
 async fn a_client_secret_is_found_nowhere(#[values("basic", "post")] way: &str) {
-    let (world, mut round) = world().await;
+    let (world, collector, mut round) = world().await;
     let mut canaries = Canaries::default();
     let (id, secret) = world.zitadel.client_credentials();
     let wrong = "canary-that-is-no-secret-of-this-account";
@@ -210,14 +215,14 @@ async fn a_client_secret_is_found_nowhere(#[values("basic", "post")] way: &str) 
         world.zitadel.revoke_tokens();
     };
     suffer(&world, "wrong secret", &mut round, spoil, |world| put(world, "client-secret", &secret)).await;
-    assert_silent(&world, &mut canaries).await;
+    assert_silent(&world, &collector, &mut canaries).await;
     world.finish().await;
 }
 
 /// Secrets that the operator reads by itself pass through the Kubernetes client, which has logs of its own.
 #[tokio::test]
 async fn a_secret_of_a_connection_is_found_nowhere() {
-    let (world, mut round) = world().await;
+    let (world, collector, mut round) = world().await;
     let mut canaries = Canaries::default();
     let key = world.zitadel.machine_key();
     canaries.add_key(&key);
@@ -256,7 +261,7 @@ async fn a_secret_of_a_connection_is_found_nowhere() {
     world.reason("hook", "CredentialsUnavailable").await;
     secrets.replace("iam-admin", &PostParams::default(), &secret(&key)).await.unwrap();
     world.ready("hook").await;
-    assert_silent(&world, &mut canaries).await;
+    assert_silent(&world, &collector, &mut canaries).await;
     world.finish().await;
 }
 

@@ -21,6 +21,8 @@ pub struct Sample {
     pub name: String,
     pub labels: BTreeMap<String, String>,
     pub value: f64,
+    /// Labels of the exemplar, where there is one.
+    pub exemplar: BTreeMap<String, String>,
 }
 
 /// What a scrape showed.
@@ -147,7 +149,11 @@ fn suffixes(kind: &str) -> Result<&'static [&'static str], String> {
 
 fn sample(line: &str) -> Result<Sample, String> {
     let wrong = || format!("no sample: {line}");
-    let (series, value) = line.rsplit_once(' ').ok_or_else(wrong)?;
+    let (sample, exemplar) = match line.split_once(" # ") {
+        None => (line, BTreeMap::new()),
+        Some((sample, told)) => (sample, exemplar(told).filter(|_| sample.contains("_bucket{")).ok_or_else(wrong)?),
+    };
+    let (series, value) = sample.rsplit_once(' ').ok_or_else(wrong)?;
     let (name, labels) = match series.split_once('{') {
         None => (series, BTreeMap::new()),
         Some((name, rest)) => (name, labels(rest.strip_suffix('}').ok_or_else(wrong)?).ok_or_else(wrong)?),
@@ -156,7 +162,16 @@ fn sample(line: &str) -> Result<Sample, String> {
     if name.is_empty() || !name.chars().all(valid) || name.starts_with(|c: char| c.is_ascii_digit()) {
         return Err(wrong());
     }
-    Ok(Sample { name: name.to_owned(), labels, value: number(value)? })
+    Ok(Sample { name: name.to_owned(), labels, value: number(value)?, exemplar })
+}
+
+/// The labels of an exemplar, which has a value and perhaps a time. All of them are 128 characters at most.
+fn exemplar(text: &str) -> Option<BTreeMap<String, String>> {
+    let (inner, rest) = text.strip_prefix('{')?.split_once("} ")?;
+    let numbers = rest.split(' ').map(number).collect::<Result<Vec<_>, _>>().ok()?;
+    let found = labels(inner)?;
+    let length: usize = found.iter().map(|(name, value)| name.len() + value.len()).sum();
+    (numbers.len() <= 2 && length <= 128).then_some(found)
 }
 
 fn labels(text: &str) -> Option<BTreeMap<String, String>> {
@@ -211,6 +226,10 @@ pub fn documented(text: &str) -> Told {
 
 #[test]
 fn what_the_format_forbids_is_noticed() {
+    let exemplar = Exposition::read(
+        "# TYPE h histogram\nh_sum 1\nh_count 1\nh_bucket{le=\"+Inf\"} 1 # {t=\"a b\"} 0.5 1.25\n# EOF\n",
+    );
+    assert_eq!(exemplar.unwrap().samples[2].exemplar["t"], "a b");
     let good = "# HELP a A.\n# TYPE a counter\na_total{b=\"c\\\"\\n,}\"} 1\n# HELP h H.\n# TYPE h histogram\nh_sum 1\nh_count 1\n\
                 h_bucket{le=\"1.0\"} 0\nh_bucket{le=\"+Inf\"} 1\n# EOF\n";
     let read = Exposition::read(good).unwrap();
@@ -227,6 +246,9 @@ fn what_the_format_forbids_is_noticed() {
         ("b=", "b-c="),
         ("b=\"c\\\"", "b=\"c\""),
         ("h_sum 1\n", "h_sum 1\nh_sum 1\n"),
+        ("h_sum 1\n", "h_sum 1 # {t=\"a\"} 1\n"),
+        ("le=\"1.0\"} 0", "le=\"1.0\"} 0 # {t=\"a\"}"),
+        ("le=\"1.0\"} 0", "le=\"1.0\"} 0 # {t=\"a\"} x"),
         ("le=\"+Inf\"} 1", "le=\"+Inf\"} 2"),
         ("le=\"+Inf\"} 1", "le=\"2.0\"} 1"),
         ("le=\"1.0\"} 0", "le=\"1.0\"} 2"),

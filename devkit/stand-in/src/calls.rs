@@ -16,7 +16,7 @@ pub enum Answer {
     None,
 }
 
-/// One request. Carries no header, so no token.
+/// One request. Carries no header that could hold a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
     /// Time of arrival, since the start of the stand-in.
@@ -29,6 +29,8 @@ pub struct Call {
     pub path: String,
     /// User id behind a valid token.
     pub user: Option<String>,
+    /// The header `traceparent`.
+    pub traceparent: Option<String>,
     /// Request body as sent.
     pub body: String,
     /// What the client got.

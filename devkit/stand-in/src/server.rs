@@ -172,9 +172,8 @@ async fn serve(world: Arc<World>, incoming: http::Request<Incoming>) -> Result<R
         body: String::from_utf8_lossy(&body).into_owned(),
     };
     let op = classify(&world, &request);
-    let path = request.path_and_query();
     let body = if op == Some(Op::Token) { oidc::redacted(&request) } else { request.body.clone() };
-    let index = world.arrived(op, request.method.as_str(), &path, request.header("authorization"), &body);
+    let index = world.arrived(op, &request, body);
     let mut logged = Logged { world: Arc::clone(&world), index, answer: Answer::None };
     let fault = world.take_fault(op);
     let response = match fault {

@@ -14,6 +14,7 @@ use crate::core::store::EventStore;
 use crate::core::users::{Refused, TokenKind, Users, invalid_token};
 use crate::fault::{Fault, Op};
 use crate::generation::{Dialect, dialect};
+use crate::request::Request;
 use crate::wire::error::{ApiError, Code};
 use crate::{Generation, Options, Role};
 
@@ -229,21 +230,21 @@ impl World {
         self.version.subscribe()
     }
 
-    /// Logs the arrival of a call and returns its place in the log.
-    pub(crate) fn arrived(
-        &self,
-        op: Option<Op>,
-        method: &str,
-        path: &str,
-        authorization: Option<&str>,
-        body: &str,
-    ) -> usize {
+    /// Logs the arrival of a call, with a body that may be told, and returns its place in the log.
+    pub(crate) fn arrived(&self, op: Option<Op>, request: &Request, body: String) -> usize {
         let mut state = self.state();
         let now = state.clock.now();
-        let caller = state.users.authenticate(authorization, now, |reason| self.refuse(reason));
-        let user = caller.ok().map(|caller| caller.user);
-        let (method, path, body) = (method.to_owned(), path.to_owned(), body.to_owned());
-        state.calls.push(Call { at: self.started.elapsed(), op, method, path, user, body, answer: Answer::Pending });
+        let caller = state.users.authenticate(request.header("authorization"), now, |reason| self.refuse(reason));
+        state.calls.push(Call {
+            at: self.started.elapsed(),
+            op,
+            method: request.method.to_string(),
+            path: request.path_and_query(),
+            user: caller.ok().map(|caller| caller.user),
+            traceparent: request.header("traceparent").map(str::to_owned),
+            body,
+            answer: Answer::Pending,
+        });
         let index = state.calls.len() - 1;
         drop(state);
         self.changed();

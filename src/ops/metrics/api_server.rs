@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::exemplar::HistogramWithExemplars;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::exemplar::{Trace, observe};
 use crate::api::connection::ConnectionKind;
-use crate::ops::process::seconds;
 
 /// client-go's buckets for the latency of a request, in seconds.
 const BUCKETS: [f64; 12] = [0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0];
@@ -67,7 +67,7 @@ struct Kind {
 #[derive(Debug)]
 pub struct ApiServer {
     requests: Family<Request, Counter>,
-    latency: Family<Latency, Histogram>,
+    latency: Family<Latency, HistogramWithExemplars<Trace>>,
     failures: Family<Kind, Counter>,
     failing: Family<Kind, Gauge>,
     /// The watches whose newest try failed, by path.
@@ -78,7 +78,7 @@ impl Default for ApiServer {
     fn default() -> Self {
         Self {
             requests: Family::default(),
-            latency: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
+            latency: Family::new_with_constructor(|| HistogramWithExemplars::new(BUCKETS.into_iter())),
             failures: Family::default(),
             failing: Family::default(),
             broken: Mutex::default(),
@@ -101,11 +101,12 @@ impl ApiServer {
         watch.register("failures", "Tries of watches of this kind that failed", self.failures.clone());
     }
 
-    /// Counts a call; `code` is the HTTP status, or `<error>` where there was no answer.
-    pub fn called(&self, method: &str, host: &str, code: &str, duration: Duration) {
+    /// Counts a call; `code` is the HTTP status, or `<error>` where there was no answer, and `trace` the id of the sampled
+    /// trace that it is a part of.
+    pub fn called(&self, method: &str, host: &str, code: &str, duration: Duration, trace: Option<String>) {
         let (method, host) = (method.to_owned(), host.to_owned());
         let latency = Latency { verb: method.clone(), host: host.clone() };
-        self.latency.get_or_create(&latency).observe(seconds(duration));
+        observe(&self.latency.get_or_create(&latency), duration, trace);
         self.requests.get_or_create(&Request { code: code.to_owned(), method, host }).inc();
     }
 

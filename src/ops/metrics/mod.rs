@@ -5,6 +5,7 @@
 
 mod api_server;
 mod census;
+mod exemplar;
 mod targets;
 #[cfg(test)]
 mod tests;
@@ -16,9 +17,9 @@ use std::time::{Duration, Instant};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::exemplar::HistogramWithExemplars;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
@@ -27,9 +28,11 @@ pub use census::{Connection, PerTarget, Sources, Take};
 pub use targets::{DriftAction, Targets, Waits};
 pub use workqueue::{Queue, Working};
 
-use super::process::{Process, seconds};
+use super::process::Process;
+use super::traces;
 use crate::api::reason::Reason;
 use census::Census;
+use exemplar::{Trace, observe};
 
 /// How a pass ended, as controller-runtime counts it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -87,10 +90,10 @@ pub struct Metrics {
     terminal: Family<Controller, Counter>,
     panics: Family<Controller, Counter>,
     timeouts: Family<Controller, Counter>,
-    time: Family<Controller, Histogram>,
+    time: Family<Controller, HistogramWithExemplars<Trace>>,
     active: Family<Controller, Gauge>,
     calls: Family<Call, Counter>,
-    call_time: Family<Call, Histogram>,
+    call_time: Family<Call, HistogramWithExemplars<Trace>>,
     limited: Counter,
     failures: Family<Failure, Counter>,
     vanished: Counter,
@@ -113,10 +116,10 @@ impl Metrics {
             terminal: Family::default(),
             panics: Family::default(),
             timeouts: Family::default(),
-            time: Family::new_with_constructor(|| Histogram::new(PASS_BUCKETS)),
+            time: Family::new_with_constructor(|| HistogramWithExemplars::new(PASS_BUCKETS.into_iter())),
             active: Family::default(),
             calls: Family::default(),
-            call_time: Family::new_with_constructor(|| Histogram::new(CALL_BUCKETS)),
+            call_time: Family::new_with_constructor(|| HistogramWithExemplars::new(CALL_BUCKETS.into_iter())),
             limited: Counter::default(),
             failures: Family::default(),
             vanished: Counter::default(),
@@ -205,7 +208,7 @@ impl Metrics {
         &self.targets
     }
 
-    /// Notes that a pass begins; it ends when the guard is dropped.
+    /// Notes that a pass begins; it ends when the guard is dropped, which belongs into the span of the pass.
     pub fn pass(&self) -> PassGuard<'_> {
         self.active.get_or_create(&TARGET).inc();
         PassGuard { metrics: self, started: Instant::now() }
@@ -247,11 +250,11 @@ impl Metrics {
         self.timeouts.get_or_create(&TARGET).inc();
     }
 
-    /// Counts a call to ZITADEL.
+    /// Counts a call to ZITADEL, as a part of the trace of what calls.
     pub fn call(&self, op: &'static str, duration: Duration, code: &str) {
         let labels = Call { op, code: code.to_owned() };
         self.calls.get_or_create(&labels).inc();
-        self.call_time.get_or_create(&labels).observe(seconds(duration));
+        observe(&self.call_time.get_or_create(&labels), duration, traces::sampled());
         if code == TOO_MANY {
             self.limited.inc();
         }
@@ -284,6 +287,6 @@ pub struct PassGuard<'a> {
 impl Drop for PassGuard<'_> {
     fn drop(&mut self) {
         self.metrics.active.get_or_create(&TARGET).dec();
-        self.metrics.time.get_or_create(&TARGET).observe(seconds(self.started.elapsed()));
+        observe(&self.metrics.time.get_or_create(&TARGET), self.started.elapsed(), traces::sampled());
     }
 }

@@ -12,6 +12,7 @@ use http::StatusCode;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use tracing::Instrument as _;
 use url::form_urlencoded::byte_serialize;
 
 use super::ClientAuth;
@@ -21,6 +22,7 @@ use super::refusal::NoToken;
 use crate::zitadel::Error;
 use crate::zitadel::client::{Op, SharedObserver};
 use crate::zitadel::error::plain;
+use crate::zitadel::span;
 use crate::zitadel::transport::{Reply, Transport};
 
 const CONFIGURATION: &str = "/.well-known/openid-configuration";
@@ -146,9 +148,10 @@ impl TokenEndpoint {
     }
 
     async fn observed(&self, call: impl Future<Output = Result<Reply, Error>>) -> Result<Reply, NoToken> {
-        let started = Instant::now();
-        let reply = call.await;
+        let (started, span) = (Instant::now(), span::begin(Op::Token));
+        let reply = call.instrument(span.clone()).await;
         let status = reply.as_ref().map_or_else(|_| "none".to_owned(), |reply| reply.status.as_str().to_owned());
+        span::end(&span, &status);
         (self.observer)(Op::Token, started.elapsed(), &status);
         reply.map_err(NoToken::Failed)
     }
