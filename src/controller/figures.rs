@@ -31,7 +31,11 @@ pub fn show(context: &Arc<Context>, per_target: PerTarget) {
     });
 }
 
+/// Who stands by only knows of connections; the leader uses them, and tells.
 fn connections(context: &Context) -> Vec<Connection> {
+    if !context.duty().leadership.leads() {
+        return Vec::new();
+    }
     let told = |(key, link): (Key, Result<Arc<Link>, String>)| match link {
         Ok(link) => {
             let expires = link.connector.client().credential_expires();

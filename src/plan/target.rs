@@ -255,10 +255,7 @@ fn refused(
 /// The newest state that is known of. What is read may be older because the read side is late, or because ZITADEL's
 /// database was put back; the write side, which is never late, decides ([`prove`]).
 fn known_version(object: &Object<'_>, facts: &Facts) -> Version {
-    facts.written().cloned().unwrap_or_else(|| Version {
-        sequence: object.status.sequence.as_deref().and_then(|text| text.parse().ok()),
-        changed: object.status.change_date.as_deref().and_then(|text| text.parse().ok()),
-    })
+    facts.written().cloned().unwrap_or_else(|| object.recorded())
 }
 
 /// Whether a view that equals a new spec may be older than what an earlier life of ours wrote for the spec before: nothing

@@ -201,7 +201,7 @@ async fn a_second_attempt_does_not_come_late() {
         proxy: Proxy::None,
         credential: Credential::PrivateKeyJwt(Source::Slot(slot)),
         rate: FAST,
-        timeout: Duration::from_millis(2000),
+        timeout: Duration::from_secs(2),
     };
     let client = Client::new(ApiChoice::Auto, settings, Box::new(|_, _, _| {}));
     client.connect().await.unwrap();
