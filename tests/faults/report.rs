@@ -13,9 +13,10 @@ use zitadel_stand_in::Generation;
 use crate::world::GENERATIONS;
 
 /// How many worlds run at once of those that are busy (crashes, walks), and of those that mostly wait for a time to
-/// pass: two cores have to serve them all.
-const BUSY: usize = 24;
-const PATIENT: usize = 48;
+/// pass: two cores have to serve them all. With twice as many, a write took longer than the operator's time-outs on a slow
+/// machine, and whole lines of the matrix failed for that.
+const BUSY: usize = 12;
+const PATIENT: usize = 24;
 /// Starting and signalling programs blocks, so these are more than cores.
 const WORKERS: usize = 8;
 
