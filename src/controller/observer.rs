@@ -23,7 +23,7 @@ use super::link::{Key, Link};
 use super::wake::Shard;
 use crate::api::reason::Reason;
 use crate::api::target::{Target, TargetStatus};
-use crate::plan::Connection;
+use crate::plan::{Connection, recorded};
 use crate::zitadel::{Api, RemoteTarget, TargetId, Version};
 
 /// What happened this shortly before a list may not be in it yet.
@@ -114,11 +114,8 @@ pub(super) async fn survey(context: &Context, link: &Link, api: Api, id: &Target
 
 /// The version that status records, in the terms that this row has: only v3alpha counts.
 fn version_of(status: &TargetStatus, listed: &RemoteTarget) -> Version {
-    let counted = listed.version.sequence.is_some();
-    Version {
-        sequence: status.sequence.as_deref().filter(|_| counted).and_then(|text| text.parse().ok()),
-        changed: status.change_date.as_deref().and_then(|text| text.parse().ok()),
-    }
+    let known = recorded(status);
+    Version { sequence: known.sequence.filter(|_| listed.version.sequence.is_some()), ..known }
 }
 
 fn with_sequence(listed: &RemoteTarget, status: &TargetStatus) -> RemoteTarget {
@@ -263,8 +260,7 @@ fn differs(snapshot: &Snapshot, target: &Target) -> bool {
         return false;
     };
     let Some(id) = status.id.as_deref().and_then(|text| text.parse::<TargetId>().ok()) else { return false };
-    let changed = status.change_date.as_deref().and_then(|text| text.parse::<Timestamp>().ok());
-    let in_time = changed.is_none_or(|changed| snapshot.begun.duration_since(changed) > YOUNG);
+    let in_time = recorded(status).changed.is_none_or(|changed| snapshot.begun.duration_since(changed) > YOUNG);
     let Some(listed) = snapshot.targets.get(&id) else { return in_time };
     let known = version_of(status, listed);
     let moved = status.connection.as_ref().is_some_and(|connection| connection.api != snapshot.api.as_str());

@@ -34,6 +34,15 @@ pub use crate::zitadel::Change;
 pub use deed::Deed;
 pub use facts::{Answer, Candidate, Connection, Facts, Other};
 
+/// The state of the remote target that a status records.
+#[must_use]
+pub fn recorded(status: &TargetStatus) -> Version {
+    Version {
+        sequence: status.sequence.as_deref().and_then(|text| text.parse().ok()),
+        changed: status.change_date.as_deref().and_then(|text| text.parse().ok()),
+    }
+}
+
 /// The object, as the pass sees it: from the cache, or as the API server returned it after our own write.
 #[derive(Debug, Clone, Copy)]
 pub struct Object<'a> {
@@ -96,14 +105,6 @@ impl Object<'_> {
     /// Whether the last recorded outcome for this very generation has this reason.
     fn was(&self, reason: Reason) -> bool {
         self.said().is_some_and(|ready| ready.reason == reason.as_str())
-    }
-
-    /// The state of the remote target that status records.
-    fn recorded(&self) -> Version {
-        Version {
-            sequence: self.status.sequence.as_deref().and_then(|text| text.parse().ok()),
-            changed: self.status.change_date.as_deref().and_then(|text| text.parse().ok()),
-        }
     }
 
     fn said(&self) -> Option<&Condition> {

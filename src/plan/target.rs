@@ -18,7 +18,7 @@ use super::difference::{fields, next_edit};
 use super::facts::{Connection, Facts};
 use super::leave::delete;
 use super::settle::{Settlement, outcome_unknown, settle};
-use super::{Note, NoteKind, Object, RemoteFacts, Step, Verdict, spec};
+use super::{Note, NoteKind, Object, RemoteFacts, Step, Verdict, recorded, spec};
 use crate::api::claim::{Claim, ClaimState};
 use crate::api::reason::Reason;
 use crate::zitadel::{Class, Error, PayloadType, RemoteTarget, Support, TargetConfig, TargetId, TargetName, Version};
@@ -255,7 +255,7 @@ fn refused(
 /// The newest state that is known of. What is read may be older because the read side is late, or because ZITADEL's
 /// database was put back; the write side, which is never late, decides ([`prove`]).
 fn known_version(object: &Object<'_>, facts: &Facts) -> Version {
-    facts.written().cloned().unwrap_or_else(|| object.recorded())
+    facts.written().cloned().unwrap_or_else(|| recorded(object.status))
 }
 
 /// Whether a view that equals a new spec may be older than what an earlier life of ours wrote for the spec before: nothing
@@ -410,7 +410,7 @@ fn news(object: &Object<'_>, remote: &RemoteTarget, wanted: &TargetConfig, facts
 /// Whether this pass changed back what somebody else did, rather than carried out a new spec. Status may speak of this
 /// generation because a try failed: then only a state newer than any known one is somebody else's.
 fn is_drift(object: &Object<'_>, facts: &Facts) -> bool {
-    let known = object.recorded();
+    let known = recorded(object.status);
     let newer = |found: &Version| {
         known.is_before(found) && facts.resumed.as_ref().is_none_or(|written| written.is_before(found))
     };
