@@ -180,11 +180,11 @@ impl Keeper {
         Self { context, shards, stop, tasks: TaskTracker::new(), leads: false, delivered, again: HashMap::new() }
     }
 
-    /// Begins to use what is known.
+    /// Begins to use what is known. Whoever begins to lead wakes every Target, so nothing is woken here.
     async fn lead(&mut self) {
         self.leads = true;
         for (key, link) in self.context.links().resources() {
-            self.take(&key, Change::Link(link));
+            self.begin(&key, link);
             self.pass(&key).await;
         }
     }
@@ -242,10 +242,16 @@ impl Keeper {
         match change {
             Change::None => return,
             Change::Allowance => {}
-            Change::Link(Err(why)) => tracing::warn!(connection = ?key, why, "the connection is refused"),
-            Change::Link(Ok(link)) => self.start(&link),
+            Change::Link(link) => self.begin(key, link),
         }
         wake_each(&self.shards, &self.context, |target| Key::of(target) == *key);
+    }
+
+    fn begin(&self, key: &Key, link: Result<Arc<Link>, String>) {
+        match link {
+            Ok(link) => self.start(&link),
+            Err(why) => tracing::warn!(connection = ?key, why, "the connection is refused"),
+        }
     }
 
     fn start(&self, link: &Arc<Link>) {
