@@ -16,7 +16,7 @@ use zitadel_stand_in::{Effect, Generation, Op, Role, TargetEdit, Times};
 
 use crate::alerts::names;
 use crate::cluster::{namespace, plane};
-use crate::prometheus::{Observed, Prometheus, rules, write_key};
+use crate::prometheus::{Observed, Prometheus, replica, rules, two_ports, write_key};
 use crate::reading::ask_for_a_pass;
 use crate::replicas;
 use crate::world::{Setup, World, webhook};
@@ -238,19 +238,16 @@ async fn the_api_server_refuses(rules: &Value) -> Shown {
 async fn another_replica_has_a_lease_of_its_own_and_all_end(rules: &Value) -> Shown {
     let world = World::with(Setup::new(Generation::V2).flag("--leader-elect", "").without_operator()).await;
     let elsewhere = namespace(&world.client).await;
-    let ports = [(); 2].map(|()| devkit::host::free_port().unwrap());
-    let start = |index: usize, home: &str| {
-        let http = format!("--http-addr=127.0.0.1:{}", ports[index]);
-        world.spawn_operator(&[&http, &format!("--leader-elect-resource-namespace={home}")]).0
-    };
+    let ports = two_ports();
     let prometheus = Prometheus::start(&world.namespace, rules, &ports).await;
-    let (first, second) = (start(0, &world.namespace), start(1, &elsewhere));
+    let start_first = || replica(&world, ports[0], &world.namespace);
+    let (first, second) = (start_first(), replica(&world, ports[1], &elsewhere));
     let mut shown = fire(&world, &prometheus, &["ZitadelActionsSeveralLeaders"]).await;
     world.kill(&second).await;
     end(&world, &prometheus, &shown).await;
     world.kill(&first).await;
     let down = fire(&world, &prometheus, &["ZitadelActionsOperatorDown"]).await;
-    start(0, &world.namespace);
+    start_first();
     end(&world, &prometheus, &down).await;
     shown.extend(down);
     world.finish().await;

@@ -92,6 +92,17 @@ impl Drop for Prometheus {
     }
 }
 
+/// Two ports on which nothing listens yet.
+pub fn two_ports() -> [u16; 2] {
+    [(); 2].map(|()| devkit::host::free_port().unwrap())
+}
+
+/// A replica on a port, whose Lease is in this namespace; returns its name.
+pub fn replica(world: &World, port: u16, home: &str) -> String {
+    let http = format!("--http-addr=127.0.0.1:{port}");
+    world.spawn_operator(&[&http, &format!("--leader-elect-resource-namespace={home}")]).0
+}
+
 /// The name of a pod.
 pub fn pod(index: usize) -> String {
     format!("operator-{index}")

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use zitadel_stand_in::{Generation, TargetEdit};
 
 use crate::live::{end, fire, hurried};
-use crate::prometheus::{Prometheus, pod};
+use crate::prometheus::{Prometheus, pod, replica, two_ports};
 use crate::reading::{metrics, panels};
 use crate::world::{Setup, World, webhook};
 
@@ -32,15 +32,13 @@ impl Pair {
             .flag("--leader-elect-renew-deadline", "5")
             .flag("--leader-elect-retry-period", "1");
         let world = World::with(setup.without_operator()).await;
-        let ports = [(); 2].map(|()| devkit::host::free_port().unwrap());
+        let ports = two_ports();
         let prometheus = Prometheus::start(&world.namespace, &hurried(PATIENCE), &ports).await;
         Self { world, prometheus, ports }
     }
 
     fn replica(&self, index: usize) -> String {
-        let http = format!("--http-addr=127.0.0.1:{}", self.ports[index]);
-        let home = format!("--leader-elect-resource-namespace={}", self.world.namespace);
-        self.world.spawn_operator(&[&http, &home]).0
+        replica(&self.world, self.ports[index], &self.world.namespace)
     }
 
     /// Waits until Prometheus has read this of a replica's standing: 1 leads, 0 stands by.
