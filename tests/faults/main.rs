@@ -50,6 +50,7 @@ fn main() -> ExitCode {
     // In this order: those who need the API server to themselves come first, the longest waits next.
     let trials = [
         outage::trials(),
+        people::undisturbed(),
         weather::trials(),
         cluster_faults::trials(),
         answers::trials(),

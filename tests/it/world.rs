@@ -24,7 +24,7 @@ use crate::command::{override_flags, wrapped};
 use crate::oracle::Oracle;
 
 /// Longest wait for a condition; a test that needs longer is broken or shows a bug.
-const PATIENCE: Duration = Duration::from_mins(4);
+const PATIENCE: Duration = Duration::from_secs(90);
 /// How often the operators of tests look at every Target, in seconds.
 pub const RESYNC: u64 = 1;
 
