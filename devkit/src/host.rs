@@ -1,5 +1,5 @@
-//! What tests and the demo need from the machine they run on: free loopback ports, random bytes, and waiting for a
-//! condition with a deadline. Unix only, like the rest of this crate.
+//! What tests and the demo need from the machine they run on: free loopback ports, random bytes, what a program
+//! answers, and waiting for a condition with a deadline. Unix only, like the rest of this crate.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::process::Command;
+use std::sync::LazyLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,13 @@ use anyhow::{Context as _, Result, bail};
 /// Kernels hand out ports from 32768 upwards to outgoing connections; staying below avoids meeting one of those.
 const PORTS: std::ops::Range<u16> = 10_000..32_768;
 const POLL: Duration = Duration::from_millis(20);
+
+/// Made once, which is slow in the debug profile. It keeps no connection: each would belong to the runtime of one test.
+static HTTP: LazyLock<reqwest::Client> = LazyLock::new(|| {
+    install_crypto();
+    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).pool_max_idle_per_host(0);
+    client.build().expect("it needs nothing that could be missing")
+});
 
 /// A TCP port on 127.0.0.1 that was free a moment ago. Somebody else may take it before you do, so whoever binds it
 /// retries with another one.
@@ -27,6 +35,17 @@ pub fn free_port() -> Result<u16> {
         }
     }
     bail!("no free loopback port found between {} and {}", PORTS.start, PORTS.end)
+}
+
+/// The cryptography of TLS for this process. A second call changes nothing.
+pub fn install_crypto() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// What a program on this machine answers: status and text, or nothing within two seconds.
+pub async fn http_get(port: u16, path: &str) -> Option<(u16, String)> {
+    let answer = HTTP.get(format!("http://127.0.0.1:{port}{path}")).send().await.ok()?;
+    Some((answer.status().as_u16(), answer.text().await.ok()?))
 }
 
 /// Takes from a command of the operator what the environment has for its flags: a test's own are to count.

@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use devkit::control_plane::ControlPlane;
+use devkit::host::http_get;
 use devkit::supervisor::{Ending, Signal};
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::{Node, Pod, Secret, ServiceAccount};
@@ -18,8 +19,6 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, ResourceExt};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
 use crate::pod::{self, PodOnDesk};
 
@@ -225,16 +224,8 @@ impl Desk {
     }
 }
 
-/// Without a client of HTTP: to make one in the debug profile costs more than all else of a round.
 async fn answers(port: u16, path: &str) -> bool {
-    let ask = async {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
-        stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await?;
-        let mut answer = [0; 12];
-        stream.read_exact(&mut answer).await?;
-        std::io::Result::Ok(answer.ends_with(b" 200"))
-    };
-    tokio::time::timeout(Duration::from_secs(2), ask).await.is_ok_and(|answer| answer.unwrap_or(false))
+    http_get(port, path).await.is_some_and(|(status, _)| status == 200)
 }
 
 /// Everything that the operators of a control plane have logged.

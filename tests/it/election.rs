@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use devkit::host::http_get;
 use devkit::proxy::{Act, Canned, HttpProxy, KubeCall, Rule};
 use devkit::supervisor::Signal;
 use futures::future::join_all;
@@ -18,7 +19,7 @@ use zitadel_stand_in::{Effect, EventKind, Generation, Op, Times};
 use crate::cluster::plane;
 use crate::connections::{by, connect, secret, to};
 use crate::exposition::{CALLS, scrape};
-use crate::world::{Setup, World, http_get, is_ready, log, webhook};
+use crate::world::{Setup, World, is_ready, log, webhook};
 
 const LEASE: &str = "zitadel-actions-operator";
 /// How many Targets there are while the leader goes.

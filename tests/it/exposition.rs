@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::world::http_get;
+use devkit::host::http_get;
 
 /// The counter of calls to ZITADEL.
 pub const CALLS: &str = "zitadel_api_requests_total";

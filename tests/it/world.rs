@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use devkit::host::http_get;
 use devkit::supervisor::{Ending, Signal};
 use futures::StreamExt;
 use jiff::SignedDuration;
@@ -425,16 +426,4 @@ pub fn id(target: &Target) -> String {
 fn tail(text: &str, lines: usize) -> String {
     let all: Vec<&str> = text.lines().collect();
     all[all.len().saturating_sub(lines)..].join("\n")
-}
-
-/// Made once, which is slow in the debug profile. It keeps no connection: each would belong to the runtime of one test.
-static HTTP: LazyLock<reqwest::Client> = LazyLock::new(|| {
-    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).pool_max_idle_per_host(0);
-    client.build().expect("a client can be built")
-});
-
-/// Asks an operator.
-pub async fn http_get(port: u16, path: &str) -> Option<(u16, String)> {
-    let answer = HTTP.get(format!("http://127.0.0.1:{port}{path}")).send().await.ok()?;
-    Some((answer.status().as_u16(), answer.text().await.ok()?))
 }

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use super::zitadel::Zitadel;
 use super::{LOG_LINES, repository};
 use crate::control_plane::ControlPlane;
-use crate::host::free_port;
+use crate::host::{free_port, http_get};
 use crate::progress::Step;
 use crate::supervisor::{Ending, tail};
 
@@ -89,10 +89,6 @@ enum Readiness {
 }
 
 async fn until_ready(plane: &ControlPlane, port: u16) -> Result<Readiness> {
-    // The second call of a process fails, and the first one holds.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build()?;
-    let url = format!("http://127.0.0.1:{port}/readyz");
     let deadline = Instant::now() + READY_TIMEOUT;
     while Instant::now() < deadline {
         if let Some(code) = plane.supervisor().exit_code(NAME) {
@@ -102,7 +98,7 @@ async fn until_ready(plane: &ControlPlane, port: u16) -> Result<Readiness> {
             bail!("the operator ended with exit code {code}");
         }
         // Until it listens, connections are refused.
-        if client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()) {
+        if http_get(port, "/readyz").await.is_some_and(|(status, _)| status == 200) {
             return Ok(Readiness::Ready);
         }
         sleep(POLL).await;
