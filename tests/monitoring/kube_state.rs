@@ -15,7 +15,7 @@ use zitadel_stand_in::{Generation, TargetEdit};
 use crate::cluster::{kubectl, plane};
 use crate::exposition::documented;
 use crate::pod::write_kubeconfig;
-use crate::prometheus::Prometheus;
+use crate::prometheus::{Prometheus, two_ports};
 use crate::world::{Setup, World, id, log, webhook};
 
 /// Labels that each series has beside its own.
@@ -75,7 +75,7 @@ async fn start(world: &World) -> (String, u16) {
     let token = run(&["--namespace", "monitoring", "create", "token", "kube-state-metrics"]).await;
     let kubeconfig = world.dir.path().join("kubeconfig");
     write_kubeconfig(plane(), token.trim(), &kubeconfig);
-    let ports = [(); 2].map(|()| devkit::host::free_port().unwrap());
+    let ports = two_ports();
     let name = "kube-state-metrics";
     tokio::task::spawn_blocking(move || {
         let mut command = Command::new(devkit::tools::kube_state_metrics::ensure().unwrap());

@@ -20,6 +20,8 @@ pub const JOB: &str = "x-zitadel-actions-operator-metrics";
 pub struct Prometheus {
     process: String,
     api: String,
+    /// Made once, which is slow in the debug profile: Prometheus is asked all the time.
+    client: reqwest::Client,
     _files: TempDir,
 }
 
@@ -52,14 +54,14 @@ impl Prometheus {
         })
         .await
         .unwrap();
-        Self { process, api: format!("http://127.0.0.1:{port}/api/v1"), _files: files }
+        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().unwrap();
+        Self { process, api: format!("http://127.0.0.1:{port}/api/v1"), client, _files: files }
     }
 
     /// What an endpoint of the API says, if it says anything.
     pub async fn ask(&self, path: &str, parameters: &[(&str, &str)]) -> Option<Value> {
         let url = Url::parse_with_params(&format!("{}/{path}", self.api), parameters).unwrap();
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().unwrap();
-        let text = client.get(url).send().await.ok()?.text().await.ok()?;
+        let text = self.client.get(url).send().await.ok()?.text().await.ok()?;
         let answer: Value = serde_json::from_str(&text).ok()?;
         assert_ne!(answer["status"], "error", "{path} {parameters:?}: {text}");
         Some(answer["data"].clone())
