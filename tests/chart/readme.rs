@@ -77,7 +77,7 @@ fn every_value_is_documented() {
 }
 
 /// An annotation of Chart.yaml that is YAML itself.
-fn annotation(name: &str) -> Value {
+pub fn annotation(name: &str) -> Value {
     let chart: Value = serde_saphyr::from_str(&file("Chart.yaml")).unwrap();
     let text = chart["annotations"][format!("artifacthub.io/{name}")].as_str().expect(name).to_owned();
     serde_saphyr::from_str(&text).unwrap()

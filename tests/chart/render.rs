@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use devkit::tools::kubernetes_validate::KubernetesValidate;
 use serde_json::{Value, json};
 
-use crate::helm::{NAMESPACE, RELEASE, chart, command, file, find, merged, render, run, text};
+use crate::helm::{NAMESPACE, RELEASE, chart, command, file, find, merged, objects, render, run, text};
 use crate::values::{Case, cases};
 
 /// From the oldest release that the operator is built for (Chart.yaml) to the newest one with published schemas.
@@ -84,10 +84,18 @@ fn nothing_asks_the_cluster_the_clock_or_chance() {
         "lookup",
         "Capabilities",
         "now",
+        "date",
+        "ago",
         "rand",
-        "genCA",
-        "genSelf",
+        "shuffle",
+        "gen",
         "uuidv4",
+        "bcrypt",
+        "htpasswd",
+        "encryptAES",
+        "env",
+        "expandenv",
+        "getHostByName",
         "helm.sh/hook",
         ".Release.Revision",
         "IsInstall",
@@ -162,6 +170,22 @@ fn a_namespaced_installation_has_nothing_cluster_scoped() {
     assert!(usual.iter().any(is_cluster_scoped));
 }
 
+/// Whoever reads the rendered roles reads with each rule what it is for.
+#[test]
+fn every_rule_is_explained() {
+    let mut sets: Vec<Value> = examples().into_iter().map(|(_, values)| values).collect();
+    sets.push(json!({"watchNamespaces": ["a"], "connections": {"secretNamespaces": ["a"]}}));
+    sets.push(json!({"connections": {"secretsInAllNamespaces": true, "secretNames": ["s"]}}));
+    for values in sets {
+        let rendered = text(&values, &[]).unwrap();
+        let lines: Vec<&str> = rendered.lines().map(str::trim).collect();
+        let rules: Vec<_> = lines.windows(2).filter(|pair| pair[1].starts_with("- apiGroups:")).collect();
+        assert!(rules.len() >= 7, "{values}: {rules:?}");
+        let bare: Vec<_> = rules.iter().filter(|pair| !pair[0].starts_with("# ")).collect();
+        assert!(bare.is_empty(), "{values}: {bare:?}");
+    }
+}
+
 /// The right to read Secrets is never there unless a value asks for it, and never more than `get`.
 #[test]
 fn secrets_need_a_value_of_their_own() {
@@ -183,6 +207,49 @@ fn secrets_need_a_value_of_their_own() {
     let rules = render(&json!({"connections": {"secretsInAllNamespaces": true}})).unwrap();
     let words = serde_json::to_string(&rules.iter().map(|object| &object["rules"]).collect::<Vec<_>>()).unwrap();
     assert!(!words.contains('*'), "{words}");
+}
+
+/// A key that stands twice is no YAML to helm; and the Deployment must find its pods, whatever labels people want.
+#[test]
+fn of_two_labels_with_one_name_the_nearer_counts() {
+    let labels = |team: &str| json!({"team": team, "app.kubernetes.io/version": team});
+    let own = |team: &str| json!({"enabled": true, "labels": labels(team)});
+    let values = json!({
+        "commonLabels": {"team": "all", "app.kubernetes.io/name": "other", "app.kubernetes.io/version": "all"},
+        "podLabels": {"team": "pod", "app.kubernetes.io/instance": "other", "app.kubernetes.io/version": "pod"},
+        "serviceMonitor": own("service"), "podMonitor": own("pods"), "prometheusRule": own("rule"), "dashboard": own("board"),
+    });
+    let rendered = render(&values).unwrap();
+    let told = |object: &str, at: &str| {
+        let labels = &find(&rendered, object).unwrap().pointer(at).unwrap()["labels"];
+        ["team", "app.kubernetes.io/version", "app.kubernetes.io/name", "app.kubernetes.io/instance"]
+            .map(|name| labels[name].as_str().unwrap().to_owned())
+    };
+    let expected = |team: &str, version: &str| [team, version, "zitadel-actions-operator", RELEASE].map(str::to_owned);
+    assert_eq!(told("Deployment", "/metadata"), expected("all", env!("CARGO_PKG_VERSION")));
+    assert_eq!(told("Deployment", "/spec/template/metadata"), expected("pod", "pod"));
+    for (kind, team) in
+        [("ServiceMonitor", "service"), ("PodMonitor", "pods"), ("PrometheusRule", "rule"), ("ConfigMap", "board")]
+    {
+        assert_eq!(told(kind, "/metadata"), expected(team, team), "{kind}");
+    }
+    let selector = &find(&rendered, "Deployment").unwrap()["spec"]["selector"]["matchLabels"];
+    assert_eq!(
+        *selector,
+        json!({"app.kubernetes.io/name": "zitadel-actions-operator", "app.kubernetes.io/instance": RELEASE})
+    );
+}
+
+/// Helm accepts such a release; a label is a text all the same.
+#[test]
+fn a_release_may_be_a_number() {
+    let mut helm = command();
+    helm.args(["template", "123"]).arg(chart()).args(["--namespace", NAMESPACE, "--values", "-"]);
+    let rendered = objects(&run(&mut helm, &json!({})).unwrap());
+    let deployment = find(&rendered, "Deployment").unwrap();
+    for at in ["/metadata/labels", "/spec/selector/matchLabels", "/spec/template/metadata/labels"] {
+        assert_eq!(deployment.pointer(at).unwrap()["app.kubernetes.io/instance"], "123", "{at}");
+    }
 }
 
 /// The definitions of the chart are those of the repository, but for the labels and the annotation.

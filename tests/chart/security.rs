@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use crate::cluster::shared;
-use crate::helm::{NAMESPACE, find, render};
+use crate::helm::{NAMESPACE, RELEASE, chart, command, find, merged, objects, render, run};
+use crate::readme::annotation;
 use crate::render::examples;
 use crate::values::{Case, cases};
 
@@ -54,6 +55,41 @@ fn every_pod_satisfies_the_restricted_standard() {
     );
 }
 
+/// Unknown fields are refused, and nothing is stored.
+const APPLY: [&str; 7] =
+    ["apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict", "--filename", "-"];
+
+fn accepted(objects: &[String]) {
+    let said = shared().kubectl(&APPLY, &objects.join("\n---\n")).unwrap();
+    assert_eq!(said.lines().count(), objects.len(), "{said}");
+}
+
+/// What Artifact Hub shows as examples can be applied.
+#[test]
+fn the_examples_of_the_metadata_are_accepted() {
+    let examples = annotation("crdsExamples");
+    accepted(&examples.as_array().unwrap().iter().map(Value::to_string).collect::<Vec<_>>());
+}
+
+/// Kubernetes allows a Service 63 characters, and helm a release 53.
+#[test]
+fn the_longest_names_are_accepted() {
+    shared().apply(&[json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})]);
+    let everything = json!({"serviceMonitor": {"enabled": true}, "podMonitor": {"enabled": true},
+        "prometheusRule": {"enabled": true}, "dashboard": {"enabled": true}, "networkPolicy": {"enabled": true},
+        "connections": {"secretsInAllNamespaces": true}});
+    let long = |length: usize| format!("{}-z", "n".repeat(length - 2));
+    for (release, own) in [(long(53), json!({})), (RELEASE.to_owned(), json!({"fullnameOverride": long(55)}))] {
+        let mut helm = command();
+        helm.args(["template", &release]).arg(chart()).args(["--namespace", NAMESPACE, "--values", "-"]);
+        let rendered = objects(&run(&mut helm, &merged(&everything, &own)).unwrap());
+        let longest = rendered.iter().filter(|object| object["kind"] == "Service");
+        let longest = longest.map(|object| object["metadata"]["name"].as_str().unwrap().len()).max();
+        assert!(longest > Some(60), "{longest:?}");
+        accepted(&rendered.iter().map(Value::to_string).collect::<Vec<_>>());
+    }
+}
+
 /// Each object of each render, monitors included, with unknown fields refused.
 #[test]
 fn every_object_is_accepted() {
@@ -68,11 +104,7 @@ fn every_object_is_accepted() {
             kinds.entry(object["kind"].as_str().unwrap().to_owned()).or_default().insert(object.to_string());
         }
     }
-    let all: Vec<&str> = kinds.values().flatten().map(String::as_str).collect();
-    let apply =
-        ["apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict", "--filename", "-"];
-    let said = shared().kubectl(&apply, &all.join("\n---\n")).unwrap();
-    assert_eq!(said.lines().count(), all.len(), "{said}");
+    accepted(&kinds.values().flatten().cloned().collect::<Vec<_>>());
     let counts: Vec<String> = kinds.iter().map(|(kind, objects)| format!("{} {kind}", objects.len())).collect();
     println!("accepted by the API server: {}", counts.join(", "));
     for kind in ["ServiceMonitor", "PodMonitor", "PrometheusRule"] {
@@ -80,7 +112,7 @@ fn every_object_is_accepted() {
     }
     let wrong = json!({"apiVersion": "monitoring.coreos.com/v1", "kind": "PodMonitor",
         "metadata": {"name": "a", "namespace": NAMESPACE}, "spec": {"selector": {}, "podMetricsEndpoints": [{"frobnicate": 1}]}});
-    let (said, _) = shared().kubectl(&apply, &wrong.to_string()).unwrap_err();
+    let (said, _) = shared().kubectl(&APPLY, &wrong.to_string()).unwrap_err();
     assert!(said.contains("frobnicate"), "{said}");
 }
 

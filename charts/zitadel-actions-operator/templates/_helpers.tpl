@@ -2,35 +2,37 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* Release and chart name, or one of them alone where it says both already. */}}
+{{/* Release and chart name, or one of them alone where it says both already. The name of a Service may have 63 characters, with -metrics. */}}
 {{- define "zao.fullname" -}}
 {{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
+{{- .Values.fullnameOverride | trunc 55 | trimSuffix "-" -}}
 {{- else -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
 {{- if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- .Release.Name | trunc 55 | trimSuffix "-" -}}
 {{- else if hasPrefix (printf "%s-" .Release.Name) $name -}}
-{{- $name | trunc 63 | trimSuffix "-" -}}
+{{- $name | trunc 55 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 55 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
 
 {{- define "zao.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "zao.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "zao.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
+{{/* Of two labels with one name, those of the chart come before those of all objects. */}}
 {{- define "zao.labels" -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
-{{ include "zao.selectorLabels" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- $chart := printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" -}}
+{{- $own := dict "helm.sh/chart" $chart "app.kubernetes.io/version" .Chart.AppVersion "app.kubernetes.io/managed-by" .Release.Service -}}
+{{- toYaml (merge (include "zao.selectorLabels" . | fromYaml) $own .Values.commonLabels) -}}
+{{- end -}}
+
+{{/* The same with labels of one object, which come first. The arguments are root and more. */}}
+{{- define "zao.labelsAnd" -}}
+{{- toYaml (merge (dict) .more (include "zao.labels" .root | fromYaml)) -}}
 {{- end -}}
 
 {{- define "zao.serviceAccountName" -}}
@@ -66,6 +68,12 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- fail "zitadel.url is http, so the credential would cross the network in the clear: use https, or set zitadel.allowHttp to true" -}}
 {{- end -}}
 {{- .Values.zitadel.url -}}
+{{- end -}}
+
+{{/* The port of a URL; without one that of its scheme. */}}
+{{- define "zao.port" -}}
+{{- $url := urlParse . -}}
+{{- regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default (ternary "80" "443" (eq $url.scheme "http")) -}}
 {{- end -}}
 
 {{/* The file of each key of the credential, as a map from key to file. */}}
@@ -109,6 +117,7 @@ client-secret: {{ $credentials.clientCredentials.clientSecretKey | quote }}
 
 {{/* Read the Secrets of connections: by name, without list and watch. */}}
 {{- define "zao.secretRules" -}}
+# Read the Secrets that connections name: one by one, without list and watch.
 - apiGroups: [""]
   resources: ["secrets"]
   {{- with .Values.connections.secretNames }}
