@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use crate::cluster::Right;
 use crate::helm::{chart, defaults, file};
+use crate::rights;
 use crate::values::leaves;
 
 const BEGIN: &str = "<!-- values: made from values.yaml by tests/chart/readme.rs -->\n";
@@ -118,4 +120,25 @@ fn artifact_hub_is_told_what_the_chart_has() {
     for plain in ["license", "category", "operator", "operatorCapabilities", "links", "recommendations"] {
         assert!(about["annotations"][format!("artifacthub.io/{plain}")].is_string(), "{plain}");
     }
+}
+
+/// README.md of the repository has a table of rights; what each is for is its own.
+#[test]
+fn the_rights_that_the_readme_lists_are_those_of_the_roles() {
+    const VERBS: [&str; 6] = ["get", "list", "watch", "create", "update", "patch"];
+    let text = std::fs::read_to_string(chart().join("../../README.md")).unwrap();
+    let rows = text.split("| resource | verbs | for |").nth(1).unwrap().split("\n\n").next().unwrap();
+    let mut told = BTreeSet::new();
+    for row in rows.lines().skip(2) {
+        let cells: Vec<&str> = row.split('|').collect();
+        // A name with dots is that of a group, or of an object.
+        let resources = cells[1].split('`').skip(1).step_by(2).filter(|name| !name.contains('.'));
+        for resource in resources.map(str::to_owned) {
+            let words = cells[2].split(|c: char| !c.is_ascii_alphabetic());
+            told.extend(words.filter(|word| VERBS.contains(word)).map(|verb| (resource.clone(), verb.to_owned())));
+        }
+    }
+    let rights: BTreeSet<Right> =
+        rights::all().map(|(verb, resource)| (resource.to_owned(), verb.to_owned())).collect();
+    assert_eq!(told, rights);
 }

@@ -58,6 +58,11 @@ const CLUSTER: [(&str, &str, &str); 6] = [
     ("get", "customresourcedefinitions", "the targets of a deleted definition stay in ZITADEL"),
 ];
 
+/// Verb and resource of every right.
+pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
+    NAMESPACED.iter().chain(&CLUSTER).map(|(verb, resource, _)| (*verb, *resource))
+}
+
 /// What the operator asks for where it has no right to, and does without: in a namespaced installation nothing
 /// cluster-scoped is granted.
 const WITHOUT: [(&str, &str); 1] = [("customresourcedefinitions", "get")];
@@ -362,6 +367,26 @@ fn every_right_of_the_cluster_role_is_used_and_needed() {
     let lanes = std::iter::once(first).chain((1..PLANES).map(|_| Cluster::start())).collect();
     let title = "Rights of the ClusterRole beyond those";
     each_removed(title, &CLUSTER, lanes, |cluster, missing| live(cluster, missing).0);
+}
+
+/// What can be narrowed to a name is.
+#[test]
+fn rights_on_one_object_name_it() {
+    let rendered = render_in("a", &json!({"connections": {"secretNamespaces": ["a"], "secretNames": ["s"]}}));
+    let rules = rendered.iter().filter_map(|object| object["rules"].as_array()).flatten();
+    let named: BTreeMap<String, Value> = rules
+        .filter(|rule| rule.get("resourceNames").is_some())
+        .map(|rule| (rule["resources"][0].as_str().unwrap().to_owned(), rule["resourceNames"].clone()))
+        .collect();
+    let expected = [
+        ("customresourcedefinitions", "targets.zitadel-actions.dev"),
+        ("leases", "x-zitadel-actions-operator"),
+        ("secrets", "s"),
+    ];
+    assert_eq!(named, expected.map(|(resource, name)| (resource.to_owned(), json!([name]))).into());
+    let unnamed = rendered.iter().filter_map(|object| object["rules"].as_array()).flatten();
+    let leases = unnamed.filter(|rule| has(rule, "resources", "leases") && rule.get("resourceNames").is_none());
+    assert_eq!(leases.map(|rule| &rule["verbs"]).collect::<Vec<_>>(), [&json!(["create"])]);
 }
 
 /// Secrets need a value of their own: the connection says so, and works as soon as the release is upgraded with it.
