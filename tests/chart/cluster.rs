@@ -6,12 +6,16 @@
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::Stdio;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
 
 use devkit::control_plane::{ControlPlane, Options};
+use http::Request;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
 use serde_json::{Value, json};
+use tokio::runtime::Runtime;
 
 use crate::helm::chart;
 
@@ -23,12 +27,17 @@ const AUDIT: &str = r#"{"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omit
     {"level": "None", "userGroups": ["system:serviceaccounts:kube-system"]},
     {"level": "Metadata", "userGroups": ["system:serviceaccounts"]}]}"#;
 
-/// A control plane, and the folder of its audit.
-#[derive(Debug)]
+/// A control plane, the folder of its audit, and a client.
 pub struct Cluster {
     plane: ControlPlane,
     audit: tempfile::TempDir,
+    client: Client,
 }
+
+/// For the client alone: the tests themselves block.
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime can be built")
+});
 
 /// The one for whatever keeps to a namespace of its own, with the CustomResourceDefinitions.
 pub fn shared() -> &'static Cluster {
@@ -36,11 +45,7 @@ pub fn shared() -> &'static Cluster {
     SHARED.get_or_init(|| {
         let cluster = Cluster::start();
         cluster.define();
-        // That a monitor is valid is for the API server to say.
-        let monitors = devkit::tools::prometheus_operator::definitions().unwrap();
-        let apply = ["apply", "--server-side", "--filename", monitors.to_str().unwrap()];
-        cluster.kubectl(&apply, "").unwrap();
-        cluster.established();
+        cluster.define_monitors();
         cluster
     })
 }
@@ -58,7 +63,12 @@ impl Cluster {
             format!("--audit-log-path={}", audit.path().join("audit.log").display()),
         ];
         let plane = ControlPlane::start(Options { apiserver_args, ..Options::default() }).unwrap();
-        Self { plane, audit }
+        let kubeconfig = Kubeconfig::read_from(plane.kubeconfig()).unwrap();
+        let client = RUNTIME.block_on(async {
+            let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+            Client::try_from(config).unwrap()
+        });
+        Self { plane, audit, client }
     }
 
     pub fn plane(&self) -> &ControlPlane {
@@ -69,6 +79,14 @@ impl Cluster {
     pub fn define(&self) {
         let crds = chart().join("../../crds");
         self.kubectl(&["apply", "--filename", crds.to_str().unwrap()], "").unwrap();
+        self.established();
+    }
+
+    /// Applies the definitions of the Prometheus operator: that a monitor is valid is for the API server to say.
+    pub fn define_monitors(&self) {
+        let monitors = devkit::tools::prometheus_operator::definitions().unwrap();
+        let apply = ["apply", "--server-side", "--filename", monitors.to_str().unwrap()];
+        self.kubectl(&apply, "").unwrap();
         self.established();
     }
 
@@ -96,6 +114,28 @@ impl Cluster {
         let all = [&["get", "--output=json", "--ignore-not-found"], arguments].concat();
         let said = self.kubectl(&all, "").ok()?;
         serde_json::from_str(&said).ok()
+    }
+
+    /// One object, without kubectl: it is asked for again and again.
+    pub fn look(&self, namespace: &str, kind: &str, name: &str) -> Option<Value> {
+        let ours = "/apis/zitadel-actions.dev/v1alpha1";
+        self.read(&match kind {
+            "target" | "connection" => format!("{ours}/namespaces/{namespace}/{kind}s/{name}"),
+            "clusterconnection" => format!("{ours}/{kind}s/{name}"),
+            "secret" => format!("/api/v1/namespaces/{namespace}/secrets/{name}"),
+            "crd" => format!("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}"),
+            other => panic!("where is a {other}?"),
+        })
+    }
+
+    /// What the API server has at a path, if anything.
+    pub fn read(&self, path: &str) -> Option<Value> {
+        let request = Request::get(path).body(Vec::new()).unwrap();
+        match RUNTIME.block_on(self.client.request::<Value>(request)) {
+            Ok(found) => Some(found),
+            Err(kube::Error::Api(status)) if status.code == 404 => None,
+            Err(error) => panic!("{path}: {error}"),
+        }
     }
 
     /// Applies objects.

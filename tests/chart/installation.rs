@@ -65,12 +65,12 @@ impl<'a> Installation<'a> {
 
     /// An object of the namespace.
     pub fn get(&self, kind: &str, name: &str) -> Option<Value> {
-        self.cluster.get(&["--namespace", &self.namespace, kind, name])
+        self.cluster.look(&self.namespace, kind, name)
     }
 
-    /// All objects of a kind in the namespace.
-    pub fn get_all(&self, kind: &str) -> Vec<Value> {
-        let list = self.cluster.get(&["--namespace", &self.namespace, kind]);
+    /// All Events of the namespace.
+    pub fn events(&self) -> Vec<Value> {
+        let list = self.cluster.read(&format!("/apis/events.k8s.io/v1/namespaces/{}/events", self.namespace));
         list.and_then(|list| list["items"].as_array().cloned()).unwrap_or_default()
     }
 

@@ -4,11 +4,12 @@
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use zitadel_stand_in::EventKind;
+use zitadel_stand_in::{EventKind, TargetEdit};
 
 use crate::cluster::{Cluster, shared};
 use crate::helm::{chart, merged};
-use crate::installation::{Installation, altered_chart, condition, target};
+use crate::installation::{Installation, altered_chart, condition, is_ready, target};
+use crate::people;
 use crate::render::examples;
 
 const RELEASE: &str = "zitadel-actions";
@@ -65,12 +66,10 @@ fn targets_live_through_the_life_of_a_release() {
     );
 
     // The current chart, a default connection, and no Secret yet.
-    let definition =
-        |key: &str| cluster.get(&["crd", "targets.zitadel-actions.dev"]).unwrap()["spec"]["names"][key].clone();
-    assert_eq!(definition("shortNames"), json!(null));
+    assert_eq!(short_names(&cluster), json!(null));
     let token = site.values();
     upgrade(&site, &token);
-    assert_eq!(definition("shortNames"), json!(["zt"]), "helm upgrade upgrades the definitions");
+    assert_eq!(short_names(&cluster), json!(["zt"]), "helm upgrade upgrades the definitions");
     site.start_ready();
     let reason = "CredentialsUnavailable";
     site.until("it waits for the Secret", || {
@@ -85,6 +84,17 @@ fn targets_live_through_the_life_of_a_release() {
 
     agree(&site);
     row(begun, "(kubectl diff, apply, wait)", "no difference, also after 3 resyncs", "nothing written");
+    people::may_what_their_roles_say(&site);
+    helm_waits(&site);
+    row(
+        begun,
+        "(another chart, of Targets; install --wait)",
+        "Ready, or told at once why not",
+        "one created, one deleted",
+    );
+    to_the_older_definitions_and_back(&site);
+    carries_on(&mut site, &id);
+    row(begun, "rollback to the older chart, and back", "Ready, the same id", "nothing written but one change");
 
     // Other credentials, and back.
     let first = site.arguments();
@@ -126,8 +136,8 @@ fn targets_live_through_the_life_of_a_release() {
         events.iter().filter(|event| json!(event.target_id) == id && event.kind == kind).count()
     };
     assert_eq!((own(EventKind::Added), own(EventKind::Removed)), (1, 1), "{}", site.zitadel.dump());
-    // The other one is that of `agree`.
-    assert_eq!((history(&site)[0], history(&site)[2]), (2, 2), "{}", site.zitadel.dump());
+    // The other three are those of `agree` and `helm_waits`.
+    assert_eq!((history(&site)[0], history(&site)[2]), (4, 4), "{}", site.zitadel.dump());
     row(begun, "(kubectl delete target)", "gone", &format!("{id} deleted"));
     upgrade(&site, &merged(&token, &json!({"crds": {"keep": false}})));
     site.helm(&["uninstall", RELEASE], &json!({})).unwrap();
@@ -144,6 +154,21 @@ fn managed(cluster: &Cluster) -> Vec<String> {
     let managed = "--selector=app.kubernetes.io/managed-by=Helm";
     let all = cluster.get(&["--all-namespaces", kinds, managed]).unwrap();
     all["items"].as_array().unwrap().iter().map(|object| object["kind"].as_str().unwrap().to_owned()).collect()
+}
+
+/// What the definition of Targets has, and that of the older chart has not.
+fn short_names(cluster: &Cluster) -> Value {
+    cluster.get(&["crd", "targets.zitadel-actions.dev"]).unwrap()["spec"]["names"]["shortNames"].clone()
+}
+
+/// A rollback takes the definitions back and touches no Target.
+fn to_the_older_definitions_and_back(site: &Installation<'_>) {
+    let before = (site.get("target", "hook").unwrap(), history(site));
+    site.helm(&["rollback", RELEASE, "1"], &json!({})).unwrap();
+    assert_eq!(short_names(site.cluster), json!(null));
+    assert_eq!((site.get("target", "hook").unwrap(), history(site)), before);
+    site.helm(&["rollback", RELEASE, "2"], &json!({})).unwrap();
+    assert_eq!(short_names(site.cluster), json!(["zt"]));
 }
 
 /// The operator as the Deployment describes it now owns the same target, and brings a change of the spec to it.
@@ -211,6 +236,27 @@ fn agree(site: &Installation<'_>) {
     site.kubectl(&["delete", "target", "applied", "--timeout=60s"], "").unwrap();
 }
 
+/// A chart of Targets: `helm install --wait` returns when they are Ready, and soon when only a person can mend one.
+fn helm_waits(site: &Installation<'_>) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("templates")).unwrap();
+    std::fs::write(folder.path().join("Chart.yaml"), "apiVersion: v2\nname: hooks\nversion: 0.1.0\n").unwrap();
+    let write = |spec| std::fs::write(folder.path().join("templates/target.yaml"), target("waited", spec).to_string());
+    let wait = ["install", "hooks", folder.path().to_str().unwrap(), "--wait", "--timeout", "60s"];
+    write(json!({})).unwrap();
+    site.helm(&wait, &json!({})).unwrap();
+    assert!(is_ready(&site.get("target", "waited").unwrap()));
+    site.helm(&["uninstall", "hooks", "--wait"], &json!({})).unwrap();
+    assert!(site.get("target", "waited").is_none());
+
+    let foreign = site.zitadel.external_create("taken", TargetEdit::default());
+    write(json!({"name": "taken"})).unwrap();
+    let said = site.helm(&wait, &json!({})).unwrap_err();
+    assert!(said.contains("status: Failed, message: another target in this ZITADEL instance has this name"), "{said}");
+    site.helm(&["uninstall", "hooks", "--wait"], &json!({})).unwrap();
+    site.zitadel.external_delete(&foreign);
+}
+
 /// The sets of values that the chart carries, by the real helm: everything at once, and nothing cluster-scoped.
 #[test]
 fn every_example_is_installed_and_goes_without_a_trace() {
@@ -237,8 +283,8 @@ fn every_example_is_installed_and_goes_without_a_trace() {
 }
 
 /// The objects of the release in this namespace, by helm's own annotation.
-fn of_release(site: &Installation<'_>) -> Vec<String> {
-    let kinds = "deployments,services,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings,\
+pub fn of_release(site: &Installation<'_>) -> Vec<String> {
+    let kinds = "deployments,services,serviceaccounts,configmaps,roles,rolebindings,clusterroles,clusterrolebindings,\
                  networkpolicies,poddisruptionbudgets,servicemonitors,podmonitors,prometheusrules";
     let all = site.cluster.get(&["--all-namespaces", kinds, "--selector=app.kubernetes.io/managed-by=Helm"]);
     let items = all.and_then(|all| all["items"].as_array().cloned()).unwrap_or_default();

@@ -10,7 +10,9 @@
 mod cluster;
 mod helm;
 mod installation;
+mod installed;
 mod lifecycle;
+mod people;
 mod pod;
 mod readme;
 mod render;

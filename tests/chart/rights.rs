@@ -169,7 +169,7 @@ impl<'a> Life<'a> {
     }
 
     fn ready(&self, namespace: &str, kind: &str, name: &str) -> bool {
-        self.site.cluster.get(&["--namespace", namespace, kind, name]).is_some_and(|object| is_ready(&object))
+        self.site.cluster.look(namespace, kind, name).is_some_and(|object| is_ready(&object))
     }
 
     fn delete(&self, namespace: &str, kind: &str, name: &str) {
@@ -178,12 +178,12 @@ impl<'a> Life<'a> {
     }
 
     fn gone(&self, namespace: &str, kind: &str, name: &str) -> bool {
-        self.site.cluster.get(&["--namespace", namespace, kind, name]).is_none()
+        self.site.cluster.look(namespace, kind, name).is_none()
     }
 
     /// The Event with this reason on an object: how often it has been seen, if at all.
     fn event(&self, name: &str, reason: &str) -> Option<u64> {
-        let all = self.site.get_all("events.events.k8s.io");
+        let all = self.site.events();
         let fits = |event: &&Value| event["regarding"]["name"] == name && event["reason"] == reason;
         let event = all.iter().find(fits)?;
         Some(event["series"]["count"].as_u64().unwrap_or(1))

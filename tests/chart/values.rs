@@ -46,7 +46,13 @@ impl Case {
         merged(&self.before(), &at(&self.leaf, self.set.clone()))
     }
 
-    fn holds(&self, objects: &[Value]) -> bool {
+    /// Whether an object is no longer there with it.
+    pub fn takes_away(&self) -> bool {
+        matches!(self.shows, Shows::Exists(false))
+    }
+
+    /// Whether the rendered objects show it.
+    pub fn holds(&self, objects: &[Value]) -> bool {
         let object = find(objects, &self.object);
         let there = object.and_then(|object| object.pointer(&self.at)).unwrap_or(&Value::Null);
         match &self.shows {
@@ -66,8 +72,13 @@ fn at(leaf: &str, value: Value) -> Value {
     leaf.rsplit('.').fold(value, |inner, key| json!({key: inner}))
 }
 
-/// The dotted names of all leaves: scalars, lists and empty maps.
+/// The dotted names of all leaves of values.yaml.
 pub fn leaves() -> Vec<(String, Value)> {
+    leaves_of(&defaults())
+}
+
+/// The dotted names of all leaves: scalars, lists and empty maps.
+pub fn leaves_of(values: &Value) -> Vec<(String, Value)> {
     fn walk(prefix: &str, value: &Value, found: &mut Vec<(String, Value)>) {
         match value {
             Value::Object(fields) if !fields.is_empty() => {
@@ -80,7 +91,7 @@ pub fn leaves() -> Vec<(String, Value)> {
         }
     }
     let mut found = Vec::new();
-    walk("", &defaults(), &mut found);
+    walk("", values, &mut found);
     found
 }
 
@@ -230,14 +241,14 @@ fn values_that_do_not_go_together_are_refused() {
         (json!({"leaderElection": {"renewDeadlineSeconds": 15}}), "less than leaderElection.leaseDurationSeconds"),
         (json!({"leaderElection": {"retryPeriodSeconds": 10}}), "less than leaderElection.renewDeadlineSeconds"),
         (json!({"http": {"port": 0}}), "'/http/port'"),
+        (json!({"http": {"port": 8081}, "log": {"adminPort": 8081}}), "log.adminPort"),
+        (json!({"terminationGracePeriodSeconds": 34}), "terminationGracePeriodSeconds must be at least"),
+        (json!({"podDisruptionBudget": {"minAvailable": 2}}), "must be less than replicas"),
+        (json!({"podDisruptionBudget": {"minAvailable": "100%"}}), "'/podDisruptionBudget/minAvailable'"),
+        (json!({"fullnameOverride": "n".repeat(56)}), "'/fullnameOverride'"),
         (json!({"http": {"address": "localhost"}}), "'/http/address'"),
     ] {
         let said = render(&values).expect_err(&values.to_string());
         assert!(said.contains(complaint), "{values}: {said}");
     }
 }
-        (json!({"http": {"port": 8081}, "log": {"adminPort": 8081}}), "log.adminPort"),
-        (json!({"terminationGracePeriodSeconds": 34}), "terminationGracePeriodSeconds must be at least"),
-        (json!({"podDisruptionBudget": {"minAvailable": 2}}), "must be less than replicas"),
-        (json!({"podDisruptionBudget": {"minAvailable": "100%"}}), "'/podDisruptionBudget/minAvailable'"),
-        (json!({"fullnameOverride": "n".repeat(56)}), "'/fullnameOverride'"),

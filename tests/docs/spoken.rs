@@ -26,6 +26,7 @@ const ELSEWHERE: &[(&str, Elsewhere)] = &[
     (".ci/build-static amd64 OUTPUT", Elsewhere::In("Dockerfile")),
     ("cargo deny check bans licenses sources", Elsewhere::In("tests/image/supply.rs")),
     ("cargo deny check advisories", Elsewhere::Needs("cargo-deny and the RustSec database of github.com")),
+    ("helm install --wait", Elsewhere::In("tests/chart/lifecycle.rs")),
     ("zitadel-actions-operator run", Elsewhere::In("tests/it/world.rs")),
     ("zitadel start-from-init", Elsewhere::Needs("a real ZITADEL")),
 ];
