@@ -2,7 +2,7 @@
 //! operator's own chart. The operator's process runs outside the cluster, as there is no node: the chart installs no pod.
 
 use serde_json::{Value, json};
-use zitadel_stand_in::{Effect, EventKind, Generation, Op, Options, StandIn, TargetEdit, Times};
+use zitadel_stand_in::{Call, Effect, EventKind, Generation, Op, Options, StandIn, TargetEdit, Times};
 
 use crate::argo::{Argo, Moment};
 use crate::listeners::assert_on_loopback;
@@ -133,7 +133,7 @@ impl Story {
         let waiting = |moment: &Moment| moment.health == "Progressing" && moment.phase == "Running";
         let seen = || async { self.argo.since(mark, "zitadel-targets").iter().any(waiting).then_some(()) };
         self.argo.until_some("the sync waits", seen).await;
-        self.resync_attempts(3).await;
+        self.calls(3, |_| true).await;
         fault.clear();
         self.argo.settled("zitadel-targets", &revision).await;
         let seen = self.argo.since(mark, "zitadel-targets");
@@ -283,14 +283,16 @@ impl Story {
         vec![self.version("audit-webhook").await, self.version("token-claims").await]
     }
 
-    /// Waits until the operator has compared once more.
+    /// Waits until the operator has compared once more: it asks for the list of targets.
     async fn resync(&self) {
-        self.resync_attempts(1).await;
+        self.calls(1, |call| call.op == Some(Op::List)).await;
     }
 
-    async fn resync_attempts(&self, count: usize) {
-        let before = self.zitadel.calls().len();
-        let more = || async { (self.zitadel.calls().len() >= before + count).then_some(()) };
+    /// Waits for this many more of these calls to ZITADEL.
+    async fn calls(&self, count: usize, these: impl Fn(&Call) -> bool) {
+        let made = || self.zitadel.calls().iter().filter(|call| these(call)).count();
+        let before = made();
+        let more = || async { (made() >= before + count).then_some(()) };
         self.argo.until_some("the operator asks ZITADEL again", more).await;
     }
 

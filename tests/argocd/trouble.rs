@@ -7,7 +7,7 @@ use serde_json::json;
 use zitadel_stand_in::{Effect, Generation, Op, TargetEdit, Times};
 
 use crate::witness::{Verdict, Witness};
-use crate::world::{Setup, World, webhook};
+use crate::world::{Setup, World, is_ready, webhook};
 
 /// How long ZITADEL is away in one test; the operator's first retries come within seconds, its last a minute apart.
 const WINDOW: Duration = Duration::from_mins(1);
@@ -93,7 +93,7 @@ async fn at_the_progress_deadline_waiting_becomes_degraded() {
     world.finish().await;
 }
 
-/// A Connection is judged by the same script.
+/// A Connection is judged by the same script, through all that its status can say.
 #[tokio::test]
 async fn connections_are_judged_as_targets_are() {
     let world = World::with(Setup::new(Generation::V2).without_operator()).await;
@@ -105,6 +105,18 @@ async fn connections_are_judged_as_targets_are() {
     let applied = world.kubectl(&["apply", "-f", "-"], &manifest.to_string()).await;
     assert!(applied.ok, "{applied:?}");
     assert_eq!(witness.until("tenant", "Progressing").await.kstatus, "InProgress");
+    let strict = world.start_operator(&[]).await;
+    let refused = witness.until("tenant", "Degraded").await;
+    assert_eq!((refused.reason.as_str(), refused.kstatus.as_str()), ("InvalidSpec", "Failed"), "{refused:?}");
+    world.kill(&strict).await;
+    let renamed = json!({"spec": {"host": "localhost"}}).to_string();
+    let edit = ["patch", "connection", "tenant", "--type=merge", "--patch", &renamed];
+    assert!(world.kubectl(&edit, "").await.ok);
+    assert_eq!(
+        witness.until("tenant", "Progressing").await.reason,
+        "InvalidSpec",
+        "what is said is of an older generation"
+    );
     world.start_operator(&["--zitadel-allow-http"]).await;
     witness.until_said("tenant", "waiting for its Secret", |said| said.reason == "CredentialsUnavailable").await;
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "pat"}, "stringData": {"pat": world.zitadel.token()}});
@@ -116,6 +128,15 @@ async fn connections_are_judged_as_targets_are() {
     let mut object: serde_json::Value = serde_json::from_str(&told).unwrap();
     object["kind"] = json!("ClusterConnection");
     assert_eq!(crate::judges::health(&object).status, "Healthy");
+
+    let mut spec = webhook();
+    spec["connectionRef"] = json!({"kind": "Connection", "name": "tenant"});
+    world.create("hook", spec).await;
+    world.until_target("hook", "Ready", is_ready).await;
+    assert!(world.kubectl(&["delete", "connection", "tenant", "--wait=false"], "").await.ok);
+    let held = witness.until_said("tenant", "held by its Target", |said| said.reason == "InUse").await;
+    assert_eq!((held.argo.as_str(), held.kstatus.as_str()), ("Progressing", "Terminating"), "{held:?}");
+    assert!(world.kubectl(&["delete", "target/hook", "connection/tenant", "--timeout=30s"], "").await.ok);
     witness.finish("a Connection");
     world.finish().await;
 }
