@@ -91,6 +91,10 @@ fn versions_agree() {
     assert!(dockerfile.contains(&format!("ARG VERSION={}\n", env!("CARGO_PKG_VERSION"))));
     let msrv = env!("CARGO_PKG_RUST_VERSION");
     assert!(dockerfile.contains(&format!("rust:{msrv}-")), "{msrv}");
+    for workflow in [release, read(".github/workflows/ci.yml")] {
+        let installed: Vec<&str> = workflow.split("rustup toolchain install ").skip(1).collect();
+        assert!(!installed.is_empty() && installed.iter().all(|text| text.starts_with(msrv)), "{msrv}: {installed:?}");
+    }
 }
 
 /// Everything else stays outside of the build context, such as a credential that lies in the folder.
