@@ -10,7 +10,7 @@ use crate::arena::Arena;
 use crate::judge::{Deed, deeds, judge, posts};
 use crate::path::{Path, Watching};
 use crate::point::{Armed, Edge, Mark, Point, Spot};
-use crate::report::{Company, Outcome, Suite, calmly, long, seed, trial};
+use crate::report::{Outcome, Suite, calmly, long, seed, trial};
 use crate::walk::Dice;
 use crate::world::{GENERATIONS, condition};
 
@@ -176,13 +176,13 @@ async fn insist(course: Course, crashes: Vec<Point>) -> Outcome {
 
 /// The record of each generation.
 async fn records(path: Path, watching: Watching) -> Vec<(Course, Vec<Point>)> {
-    let records = GENERATIONS.map(|generation| calmly(Company::Busy, record(path, watching, generation)));
+    let records = GENERATIONS.map(|generation| calmly(path.company(), record(path, watching, generation)));
     futures::future::join_all(records).await
 }
 
 /// Every point of a path, once, in both generations.
 async fn once(path: Path, watching: Watching) -> Result<(), Failed> {
-    let mut suite = Suite::busy("F1");
+    let mut suite = Suite::with(path.company(), "F1");
     for (course, points) in records(path, watching).await {
         let generation = course.generation;
         for point in points {
@@ -211,7 +211,7 @@ const SECOND: [Point; 8] = [
 /// Two crashes in a row: at the same point, and at a different one. The long form takes every point with every second
 /// point; the bounded form the calls that write, each with itself and with one that the seed draws.
 async fn twice(path: Path) -> Result<(), Failed> {
-    let mut suite = Suite::busy("F1");
+    let mut suite = Suite::with(path.company(), "F1");
     let mut dice = Dice::new(seed());
     let line = format!("F1 {path:?}: two crashes in a row");
     for (course, points) in records(path, Watching::Awake).await {

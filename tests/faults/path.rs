@@ -8,6 +8,7 @@ use zitadel_stand_in::{Generation, TargetEdit};
 
 use crate::arena::Arena;
 use crate::judge::{equal, settled};
+use crate::report::Company;
 use crate::world::{Setup, condition, id, is_ready, webhook};
 
 /// A path.
@@ -50,6 +51,11 @@ impl Path {
             Self::Refuse => 0,
             _ => 1,
         }
+    }
+
+    /// How many of its runs go together: a target that is gone is waited for, in case the list is behind.
+    pub fn company(self) -> Company {
+        if self == Self::Recreate { Company::Patient } else { Company::Busy }
     }
 
     /// A world in which it can happen; the operator runs, or has run and was killed.

@@ -121,18 +121,23 @@ struct Row {
 impl Suite {
     /// Its runs mostly wait.
     pub fn new(fault: impl Into<String>) -> Self {
-        let (points, runs) = (BTreeMap::new(), Vec::new());
-        Self { fault: fault.into(), company: Company::Patient, points, cases: 0, runs }
+        Self::with(Company::Patient, fault)
     }
 
     /// Its runs keep processors busy.
     pub fn busy(fault: impl Into<String>) -> Self {
-        Self { company: Company::Busy, ..Self::new(fault) }
+        Self::with(Company::Busy, fault)
     }
 
     /// Its runs have the API server to themselves, all at the same time.
     pub fn alone(fault: impl Into<String>) -> Self {
-        Self { company: Company::Alone, ..Self::new(fault) }
+        Self::with(Company::Alone, fault)
+    }
+
+    /// Its runs go together with those of this company.
+    pub fn with(company: Company, fault: impl Into<String>) -> Self {
+        let (points, runs) = (BTreeMap::new(), Vec::new());
+        Self { fault: fault.into(), company, points, cases: 0, runs }
     }
 
     /// What follows belongs to this line.
