@@ -66,7 +66,7 @@ impl Argo {
         });
         let plane = plane.await.expect("Argo CD is installed");
         // Both kube and the operator's own client use ring; the first one installed wins.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        devkit::host::install_crypto();
         let kubeconfig = Kubeconfig::read_from(plane.kubeconfig()).unwrap();
         let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
         let client = Client::try_from(config).unwrap();

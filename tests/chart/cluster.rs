@@ -11,6 +11,7 @@ use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
 
 use devkit::control_plane::{ControlPlane, Options};
+use devkit::host::http_get;
 use http::Request;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
@@ -179,4 +180,9 @@ impl Cluster {
         }
         (allowed, refused)
     }
+}
+
+/// Whether a program on this machine answers 200 there.
+pub fn answers(port: u16, path: &str) -> bool {
+    RUNTIME.block_on(http_get(port, path)).is_some_and(|(status, _)| status == 200)
 }

@@ -2,8 +2,6 @@
 //! arguments and environment, its volumes filled from Secrets, its ServiceAccount's own token. No pod runs: what differs
 //! is the binary in place of the image, the paths of the volumes, and the address, which is a free port on loopback.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +12,7 @@ use futures::executor::block_on;
 use serde_json::{Value, json};
 use zitadel_stand_in::{Op, Options, StandIn};
 
-use crate::cluster::{Cluster, PATIENCE};
+use crate::cluster::{Cluster, PATIENCE, answers};
 use crate::helm;
 use crate::pod::{self, PodOnDesk};
 
@@ -161,7 +159,7 @@ impl<'a> Installation<'a> {
 
     /// Whether the readiness probe of the Deployment succeeds.
     pub fn is_ready(&self) -> bool {
-        self.running.as_ref().is_some_and(|operator| http_status(operator.http, &operator.ready) == Some(200))
+        self.running.as_ref().is_some_and(|operator| answers(operator.http, &operator.ready))
     }
 
     /// Starts it and waits until it is ready.
@@ -254,15 +252,6 @@ fn texts(list: &Value) -> Vec<String> {
 /// Base64, by the type that Kubernetes' own bytes have.
 fn decoded(base64: &str) -> Vec<u8> {
     serde_json::from_value::<k8s_openapi::ByteString>(json!(base64)).unwrap().0
-}
-
-fn http_status(port: u16, path: &str) -> Option<u16> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
-    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
-    let mut answer = [0; 12];
-    stream.read_exact(&mut answer).ok()?;
-    std::str::from_utf8(&answer).ok()?.rsplit(' ').next()?.parse().ok()
 }
 
 /// A copy of the chart with another text in some of its files.

@@ -374,8 +374,9 @@ fn every_right_of_the_cluster_role_is_used_and_needed() {
 fn rights_on_one_object_name_it() {
     let rendered = render_in("a", &json!({"connections": {"secretNamespaces": ["a"], "secretNames": ["s"]}}));
     let rules = rendered.iter().filter_map(|object| object["rules"].as_array()).flatten();
-    let named: BTreeMap<String, Value> = rules
-        .filter(|rule| rule.get("resourceNames").is_some())
+    let (named, unnamed): (Vec<&Value>, Vec<&Value>) = rules.partition(|rule| rule.get("resourceNames").is_some());
+    let named: BTreeMap<String, Value> = named
+        .into_iter()
         .map(|rule| (rule["resources"][0].as_str().unwrap().to_owned(), rule["resourceNames"].clone()))
         .collect();
     let expected = [
@@ -384,8 +385,7 @@ fn rights_on_one_object_name_it() {
         ("secrets", "s"),
     ];
     assert_eq!(named, expected.map(|(resource, name)| (resource.to_owned(), json!([name]))).into());
-    let unnamed = rendered.iter().filter_map(|object| object["rules"].as_array()).flatten();
-    let leases = unnamed.filter(|rule| has(rule, "resources", "leases") && rule.get("resourceNames").is_none());
+    let leases = unnamed.into_iter().filter(|rule| has(rule, "resources", "leases"));
     assert_eq!(leases.map(|rule| &rule["verbs"]).collect::<Vec<_>>(), [&json!(["create"])]);
 }
 

@@ -84,7 +84,7 @@ impl Drop for Kubelet {
 
 impl Desk {
     async fn new(plane: Arc<ControlPlane>) -> Self {
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        devkit::host::install_crypto();
         let kubeconfig = Kubeconfig::read_from(plane.kubeconfig()).unwrap();
         let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
         let client = Client::try_from(config).unwrap();

@@ -19,7 +19,7 @@ pub fn plane() -> &'static ControlPlane {
     static PLANE: OnceLock<ControlPlane> = OnceLock::new();
     PLANE.get_or_init(|| {
         // Both kube and the operator's own client use ring; the first one installed wins.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        devkit::host::install_crypto();
         let plane = ControlPlane::start(Options::default()).expect("the control plane starts");
         let crds = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds");
         let applied = kubectl(&plane, &["apply", "-f", crds.to_str().unwrap()], "");

@@ -51,8 +51,7 @@ impl HttpProxy<KubeCall> {
     /// clients need no credential: the proxy adds the administrator's.
     pub fn before_kubernetes(admin: &Path) -> Result<Self> {
         let access = kubeconfig::read(admin)?;
-        // Whoever came first has installed the same provider.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        crate::host::install_crypto();
         let authority = reqwest::Certificate::from_pem_bundle(&access.authority)?;
         let client = reqwest::Client::builder().http1_only().no_proxy().tls_certs_only(authority).build()?;
         let mut bearer = HeaderValue::from_str(&format!("Bearer {}", access.token))?;
@@ -78,7 +77,7 @@ impl HttpProxy<KubeCall> {
 impl HttpProxy<Op> {
     /// A proxy before a ZITADEL (or its stand-in) at this URL.
     pub fn before_zitadel(url: &str) -> Result<Self> {
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        crate::host::install_crypto();
         // No certificate is needed for plain http, and reading the system's takes a while.
         let client = reqwest::Client::builder().http1_only().no_proxy().tls_certs_only([]);
         let client = client.redirect(reqwest::redirect::Policy::none()).build()?;
