@@ -32,6 +32,7 @@ struct Story {
 pub async fn tell() {
     let story = Story::begin().await;
     story.a_commit_deploys_everything().await;
+    story.the_default_connection_works_once_its_secret_is_there().await;
     story.a_commit_changes_one().await;
     story.a_commit_prunes_one().await;
     story.the_application_goes_and_nothing_is_left().await;
@@ -60,9 +61,12 @@ impl Story {
         for path in ["operator.yaml", "targets.yaml"] {
             self.replace(&format!("{APPS}/{path}"), UPSTREAM, &url);
         }
-        let values = "valuesObject:\n        zitadel:\n          allowHttp: true";
-        self.replace(&format!("{APPS}/operator.yaml"), "valuesObject:", values);
-        let reached = format!("{}\n  host: localhost", self.reachable().await);
+        let zitadel = self.reachable().await;
+        let values = format!(
+            "valuesObject:\n        zitadel:\n          url: {zitadel}\n          host: localhost\n          allowHttp: true"
+        );
+        self.replace(&format!("{APPS}/operator.yaml"), "valuesObject:", &values);
+        let reached = format!("{zitadel}\n  host: localhost");
         self.replace(&format!("{TARGETS}/connection.yaml"), "https://auth.example.com", &reached);
         let revision = repository.commit("begin");
         let path = crate::snippets::folder().join("examples/app-of-apps.yaml");
@@ -78,8 +82,7 @@ impl Story {
         row("each pod, Ready: user 65532, no capability, seccomp, read-only root; its log is JSON", began);
 
         let began = Instant::now();
-        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "iam-admin-pat"}, "stringData": {"pat": self.zitadel.token()}});
-        self.kubectl(&["-n", "identity", "apply", "-f", "-"], &secret.to_string());
+        self.secret("identity");
         for app in ["zitadel-targets", "zitadel-actions"] {
             argo.settled(app, &revision).await;
         }
@@ -89,6 +92,22 @@ impl Story {
             assert_eq!(target.pointer("/status/conditions/0/reason"), Some(&json!("Available")), "{target}");
         }
         row("its Secret: the connection and two Targets are Ready, and ZITADEL holds both", began);
+    }
+
+    /// The kubelet puts the Secret into the volume of the running pods, where their user can read it.
+    async fn the_default_connection_works_once_its_secret_is_there(&self) {
+        let began = Instant::now();
+        let target = json!({"apiVersion": TARGET.0, "kind": TARGET.1, "metadata": {"name": "by-default"}, "spec": {
+            "restAsync": {}, "timeout": "10s", "endpoint": "https://hooks.example.com/default"}});
+        self.kubectl(&["-n", "identity", "apply", "-f", "-"], &target.to_string());
+        self.reason("by-default", "CredentialsUnavailable").await;
+        self.secret(OPERATOR.0);
+        self.reason("by-default", "Available").await;
+        assert_eq!(self.names(), ["audit-webhook", "by-default", "token-claims"]);
+        self.kubectl(&["-n", "identity", "delete", "target", "by-default", "--timeout=60s"], "");
+        self.kubectl(&["-n", OPERATOR.0, "delete", "secret", "iam-admin-pat"], "");
+        assert_eq!(self.names(), ["audit-webhook", "token-claims"]);
+        row("the default connection serves a Target once the kubelet has mounted its Secret", began);
     }
 
     async fn a_commit_changes_one(&self) {
@@ -120,7 +139,7 @@ impl Story {
         self.argo.until_some("the Applications and their namespaces are gone", gone).await;
         assert!(self.names().is_empty(), "{:?}", self.names());
         let added = self.zitadel.events().iter().filter(|event| event.kind == EventKind::Added).count();
-        assert_eq!(added, 2, "each target was created once");
+        assert_eq!(added, 3, "each target was created once");
         let objects = "targets,connections,clusterconnections,deployments,pods,serviceaccounts,services";
         let chart = "app.kubernetes.io/name=zitadel-actions-operator";
         for kinds in [objects, "clusterroles,clusterrolebindings,roles,rolebindings"] {
@@ -142,6 +161,21 @@ impl Story {
         drop(zitadel);
         let ending = tokio::task::spawn_blocking(move || drop((argo, node)));
         ending.await.unwrap();
+    }
+
+    /// The credential, as ZITADEL's own chart writes it.
+    fn secret(&self, namespace: &str) {
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "iam-admin-pat"}, "stringData": {"pat": self.zitadel.token()}});
+        self.kubectl(&["-n", namespace, "apply", "-f", "-"], &secret.to_string());
+    }
+
+    /// Waits until this is why a Target is Ready or not.
+    async fn reason(&self, target: &str, reason: &str) {
+        let said = || async {
+            let target = self.argo.get(TARGET, "identity", target).await?;
+            (target.pointer("/status/conditions/0/reason") == Some(&json!(reason))).then_some(())
+        };
+        self.argo.until_some(&format!("{target} says {reason}"), said).await;
     }
 
     /// Commits, and waits until the Targets are what the commit says.
