@@ -2,16 +2,12 @@
 
 use std::fmt::Debug;
 use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 
 use devkit::proxy::{Call, Entry, FINALIZER, HttpProxy, KubeCall};
-use futures::StreamExt;
 use kube::ResourceExt;
 use kube::api::ListParams;
-use kube::runtime::reflector::{self, Store};
-use kube::runtime::{WatchStreamExt, watcher};
-use tokio::task::JoinHandle;
 use zitadel_actions_operator::api::target::Target;
 use zitadel_stand_in::{Generation, Op};
 
@@ -26,9 +22,6 @@ pub struct Arena {
     /// Between the operator and the stand-in.
     pub remote: Arc<HttpProxy<Op>>,
     started: AtomicBool,
-    seen: Store<Target>,
-    vanished: Arc<Mutex<Vec<Target>>>,
-    watching: JoinHandle<()>,
     _tale: Tale,
 }
 
@@ -56,20 +49,8 @@ impl Arena {
         setup.kubeconfig = Some(kube.kubeconfig());
         let world = World::with(setup).await;
         let remote = Arc::new(HttpProxy::before_zitadel(&world.zitadel.url()).expect("the proxy starts"));
-        let (seen, writer) = reflector::store();
-        let stream = watcher(world.targets(), watcher::Config::default()).default_backoff().reflect(writer);
-        let vanished = Arc::new(Mutex::new(Vec::new()));
-        let noted = Arc::clone(&vanished);
-        let watching = tokio::spawn(stream.for_each(move |event| {
-            if let Ok(watcher::Event::Delete(object)) = event
-                && object.finalizers().iter().any(|name| name == FINALIZER)
-            {
-                noted.lock().unwrap().push(object);
-            }
-            std::future::ready(())
-        }));
         let tale = Tale { kube: Arc::clone(&kube), remote: Arc::clone(&remote) };
-        Self { world, kube, remote, started: AtomicBool::new(false), seen, vanished, watching, _tale: tale }
+        Self { world, kube, remote, started: AtomicBool::new(false), _tale: tale }
     }
 
     /// With a running operator.
@@ -121,8 +102,7 @@ impl Arena {
     /// Whether something holds for the Targets: looked up in a cache first, and only what holds there is asked of the
     /// API server. Dozens of worlds poll, and it has work to do.
     pub async fn holds(&self, condition: impl Fn(&[Target]) -> bool) -> bool {
-        let cached: Vec<Target> = self.seen.state().iter().map(|object| Target::clone(object)).collect();
-        if !condition(&cached) {
+        if !condition(&self.newest()) {
             return false;
         }
         // While the API server is in trouble nothing is known: the caller asks again.
@@ -132,12 +112,12 @@ impl Arena {
     /// Objects that were removed although their last state had our finalizer: kube-apiserver decides on a DELETE before
     /// it carries it out, and a finalizer that is accepted in between is lost (kubernetes/kubernetes#77988).
     pub fn vanished(&self) -> Vec<Target> {
-        self.vanished.lock().unwrap().clone()
+        let ours = |object: &Target| object.finalizers().iter().any(|name| name == FINALIZER);
+        self.removed().into_iter().filter(ours).collect()
     }
 
     /// The end of a run: the status contract held, nothing panicked, no token was logged.
     pub async fn close(self) {
-        self.watching.abort();
         self.world.finish().await;
     }
 }

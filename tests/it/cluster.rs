@@ -55,7 +55,12 @@ pub fn kubectl(plane: &ControlPlane, arguments: &[&str], stdin: &str) -> Said {
 /// A client of the control plane, for this runtime.
 pub async fn client() -> Client {
     let plane = tokio::task::spawn_blocking(plane).await.expect("the control plane starts");
-    let kubeconfig = Kubeconfig::read_from(plane.kubeconfig()).unwrap();
+    client_of(plane.kubeconfig()).await
+}
+
+/// A client by this file: the cluster's, or a proxy's.
+pub async fn client_of(kubeconfig: &Path) -> Client {
+    let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
     Client::try_from(config).unwrap()
 }

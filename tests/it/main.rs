@@ -37,4 +37,5 @@ mod tenancy;
 mod traces;
 mod trouble;
 mod upgrades;
+mod watching;
 mod world;

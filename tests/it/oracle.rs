@@ -2,11 +2,64 @@
 //! CD, Flux, Helm and `kubectl wait` all read what is checked here.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
 
+use futures::StreamExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::ResourceExt;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::reflector::{self, Store};
+use kube::runtime::watcher::{self, watcher};
+use kube::{Api, ResourceExt};
+use tokio::task::JoinHandle;
 use zitadel_actions_operator::api::reason::Reason;
 use zitadel_actions_operator::api::target::Target;
+
+/// Shows the oracle every version of every Target in a namespace, and keeps the newest at hand.
+#[derive(Debug)]
+pub struct Witness {
+    oracle: Arc<Mutex<Oracle>>,
+    newest: Store<Target>,
+    watching: JoinHandle<()>,
+}
+
+impl Witness {
+    /// Begins to watch. What happens before [`Witness::awake`] may be missed.
+    pub fn start(api: Api<Target>) -> Self {
+        let oracle = Arc::new(Mutex::new(Oracle::default()));
+        let (newest, writer) = reflector::store();
+        let told = Arc::clone(&oracle);
+        // Streamed, so that the end of the list says that the watch is open: between a list and the watch after it an
+        // object may come and go while the API server restarts.
+        let stream = watcher(api, watcher::Config::default().streaming_lists()).default_backoff().reflect(writer);
+        let watching = tokio::spawn(stream.for_each(move |event| {
+            if let Ok(event) = event {
+                told.lock().unwrap().hear(event);
+            }
+            std::future::ready(())
+        }));
+        Self { oracle, newest, watching }
+    }
+
+    /// Whether the watch is open: from here on nothing is missed.
+    pub fn awake(&self) -> bool {
+        self.oracle().watching
+    }
+
+    pub fn oracle(&self) -> MutexGuard<'_, Oracle> {
+        self.oracle.lock().unwrap()
+    }
+
+    /// The newest version of each Target, as far as it was seen.
+    pub fn newest(&self) -> Vec<Target> {
+        self.newest.state().iter().map(|object| Target::clone(object)).collect()
+    }
+}
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        self.watching.abort();
+    }
+}
 
 /// Remembers what was seen and what was wrong with it.
 #[derive(Debug, Default)]
@@ -14,9 +67,21 @@ pub struct Oracle {
     last: HashMap<String, Target>,
     pub violations: Vec<String>,
     pub seen: usize,
+    /// The last version of each object that was removed.
+    pub removed: Vec<Target>,
+    watching: bool,
 }
 
 impl Oracle {
+    fn hear(&mut self, event: watcher::Event<Target>) {
+        match event {
+            watcher::Event::Apply(target) | watcher::Event::InitApply(target) => self.see(&target),
+            watcher::Event::Delete(target) => self.removed.push(target),
+            watcher::Event::InitDone => self.watching = true,
+            watcher::Event::Init => {}
+        }
+    }
+
     /// Checks one version of an object against the contract and against the version before.
     pub fn see(&mut self, target: &Target) {
         self.seen += 1;
@@ -119,8 +184,9 @@ fn transition(before: &Target, after: &Target) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::json;
+
+    use super::*;
 
     fn target(status: serde_json::Value) -> Target {
         serde_json::from_value(json!({

@@ -2,27 +2,24 @@
 
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use devkit::host::http_get;
 use devkit::supervisor::{Ending, Signal};
-use futures::StreamExt;
 use jiff::SignedDuration;
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
-use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::task::JoinHandle;
 use zitadel_actions_operator::api::condition::{ConditionType, find};
 use zitadel_actions_operator::api::target::{Target, TargetSpec};
 use zitadel_stand_in::{EventKind, Generation, Op, Options, StandIn};
 
 use crate::cluster::{Said, client, kubectl, namespace, plane};
 use crate::command::{override_flags, wrapped};
-use crate::oracle::Oracle;
+use crate::oracle::Witness;
 
 /// Longest wait for a condition; a test that needs longer is broken or shows a bug.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -83,8 +80,7 @@ pub struct World {
     pub zitadel: StandIn,
     pub dir: TempDir,
     setup: Setup,
-    oracle: Arc<Mutex<Oracle>>,
-    watching: JoinHandle<()>,
+    witness: Witness,
     operators: Mutex<Vec<String>>,
     http: Mutex<u16>,
 }
@@ -101,22 +97,21 @@ impl World {
         let zitadel = StandIn::start(setup.stand_in.clone()).await.expect("the stand-in starts");
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("token"), zitadel.token()).unwrap();
-        let oracle = Arc::new(Mutex::new(Oracle::default()));
-        let watching = tokio::spawn(watch(Api::namespaced(client.clone(), &namespace), Arc::clone(&oracle)));
+        let witness = Witness::start(Api::namespaced(client.clone(), &namespace));
         let world = Self {
             client,
             namespace,
             zitadel,
             dir,
             setup,
-            oracle,
-            watching,
+            witness,
             operators: Mutex::default(),
             http: Mutex::default(),
         };
         if world.setup.start_operator {
             world.start_operator(&[]).await;
         }
+        world.until("the oracle watches", || async { world.witness.awake() }).await;
         world
     }
 
@@ -243,16 +238,23 @@ impl World {
         .await
     }
 
+    /// What is watched is looked at first, and the API server is asked only when it holds there: many tests poll, and
+    /// its answer is the one that counts.
     pub async fn until_target(&self, name: &str, what: &str, holds: impl Fn(&Target) -> bool) -> Target {
+        let fits = |target: &Target| target.name_any() == name && holds(target);
         self.until_some(&format!("{name} is {what}"), || async {
-            self.targets().get_opt(name).await.ok().flatten().filter(&holds)
+            self.newest().iter().find(|target| fits(target))?;
+            self.targets().get_opt(name).await.ok().flatten().filter(&fits)
         })
         .await
     }
 
     pub async fn gone(&self, name: &str) {
-        self.until(&format!("{name} is gone"), || async { matches!(self.targets().get_opt(name).await, Ok(None)) })
-            .await;
+        self.until(&format!("{name} is gone"), || async {
+            self.newest().iter().all(|target| target.name_any() != name)
+                && matches!(self.targets().get_opt(name).await, Ok(None))
+        })
+        .await;
     }
 
     pub async fn until<F: Future<Output = bool>>(&self, what: &str, holds: impl Fn() -> F) {
@@ -319,17 +321,27 @@ impl World {
         self.targets().patch_status(name, &PatchParams::default(), &patch).await.unwrap();
     }
 
+    /// The newest version of each Target as the watch has it, which costs no call.
+    pub fn newest(&self) -> Vec<Target> {
+        self.witness.newest()
+    }
+
+    /// The last version of each Target that was removed.
+    pub fn removed(&self) -> Vec<Target> {
+        self.witness.oracle().removed.clone()
+    }
+
     /// Takes back what the oracle holds against the test itself.
     pub fn pardon(&self, what: &str) {
-        self.oracle.lock().unwrap().violations.retain(|violation| !violation.contains(what));
+        self.witness.oracle().violations.retain(|violation| !violation.contains(what));
     }
 
     /// The end of a test: no violation of the status contract, no leaked or doubled target.
     pub async fn finish(self) {
         if self.count(EventKind::Added) > 0 {
-            self.until("the oracle has seen an object", || async { self.oracle.lock().unwrap().seen > 0 }).await;
+            self.until("the oracle has seen an object", || async { self.witness.oracle().seen > 0 }).await;
         }
-        let violations = self.oracle.lock().unwrap().violations.clone();
+        let violations = self.witness.oracle().violations.clone();
         assert!(
             violations.is_empty(),
             "the status contract was broken:\n{}\n{}",
@@ -354,10 +366,12 @@ impl World {
         let told = |event: Event| format!("  {:?} {:?}: {}", event.type_, event.reason, event.note.unwrap_or_default());
         let events: Vec<String> =
             api.list(&ListParams::default()).await.map(|list| list.into_iter().map(told).collect()).unwrap_or_default();
+        let removed = self.removed();
+        let removed: Vec<_> = removed.iter().map(|target| (target.name_any(), target.finalizers())).collect();
         let operators = self.operators.lock().unwrap().clone();
         let logs: Vec<String> = operators.iter().map(|name| format!("--- {name}\n{}", tail(&log(name), 80))).collect();
         format!(
-            "=== objects\n{objects}\n=== events\n{}\n=== operator\n{}\n=== stand-in\n{}",
+            "=== objects\n{objects}\n=== removed, with what finalizers\n{removed:?}\n=== events\n{}\n=== operator\n{}\n=== stand-in\n{}",
             events.join("\n"),
             logs.join("\n"),
             self.zitadel.dump()
@@ -367,21 +381,11 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        self.watching.abort();
         for operator in self.operators.lock().unwrap().iter() {
             if plane().supervisor().exit_code(operator).is_none() {
                 // The process may have ended in between; the supervisor ends what is left in any case.
                 let _ = plane().supervisor().signal(operator, Signal::Kill);
             }
-        }
-    }
-}
-
-async fn watch(api: Api<Target>, oracle: Arc<Mutex<Oracle>>) {
-    let mut stream = Box::pin(watcher(api, watcher::Config::default()).default_backoff().applied_objects());
-    while let Some(event) = stream.next().await {
-        if let Ok(target) = event {
-            oracle.lock().unwrap().see(&target);
         }
     }
 }
