@@ -261,7 +261,7 @@ fn helm_waits(site: &Installation<'_>) {
 #[test]
 fn every_example_is_installed_and_goes_without_a_trace() {
     let cluster = shared();
-    for namespace in ["team-a", "team-b"] {
+    for namespace in ["team-a", "team-b", "identity"] {
         cluster.apply(&[json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})]);
     }
     for (number, (name, values)) in examples().into_iter().enumerate() {

@@ -2,6 +2,7 @@
 //! cluster could answer, and no cluster-scoped object where that is asked for.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use devkit::tools::kubernetes_validate::KubernetesValidate;
 use serde_json::{Value, json};
@@ -15,7 +16,7 @@ const RELEASES: [&str; 5] = ["1.33", "1.34", "1.35", "1.36", "1.37"];
 /// Whose kinds Kubernetes has no schema of.
 const FOREIGN: [&str; 1] = ["monitoring.coreos.com"];
 
-/// The sets of values that the chart carries for checks, and those without any.
+/// The sets of values that the chart carries for checks, those of the example for Flux, and none.
 pub fn examples() -> Vec<(String, Value)> {
     let mut all = vec![("defaults".to_owned(), json!({}))];
     for entry in std::fs::read_dir(chart().join("ci")).unwrap() {
@@ -23,8 +24,19 @@ pub fn examples() -> Vec<(String, Value)> {
         all.push((name.clone(), serde_saphyr::from_str(&file(&format!("ci/{name}"))).unwrap()));
     }
     assert!(all.len() >= 3, "{all:?}");
+    all.push(("integrations/flux".to_owned(), flux()));
     all.sort_by(|a, b| a.0.cmp(&b.0));
     all
+}
+
+/// What the HelmRelease hands to helm, of this chart.
+fn flux() -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("integrations/flux/targets.yaml");
+    let example = objects(&std::fs::read_to_string(path).unwrap());
+    let release = &find(&example, "HelmRelease").unwrap()["spec"];
+    assert_eq!(release["chart"]["spec"]["chart"], "./charts/zitadel-actions-operator");
+    assert!(release["values"]["connections"].is_object(), "{release}");
+    release["values"].clone()
 }
 
 #[test]
