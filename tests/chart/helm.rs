@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
 
+use devkit::go::SHORT_LIVED;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -36,7 +37,7 @@ pub fn command() -> Command {
     for (name, folder) in [("CACHE", "cache"), ("CONFIG", "config"), ("DATA", "data")] {
         command.env(format!("HELM_{name}_HOME"), home.path().join(folder));
     }
-    command.env_remove("KUBECONFIG");
+    command.env_remove("KUBECONFIG").envs(SHORT_LIVED);
     command
 }
 

@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::sync::{Arc, Condvar, Mutex};
 
 use devkit::control_plane::{ControlPlane, Options};
+use devkit::go::SHORT_LIVED;
 
 use crate::kubelet::Kubelet;
 
@@ -95,7 +96,7 @@ impl Cluster {
         let mut bash = std::process::Command::new("bash");
         bash.args(["-c", EMPTY]).env("PATH", format!("{}:{path}", kubectl.display())).env("KUBERC", "off");
         bash.env("KUBECONFIG", self.plane.kubeconfig()).env("KUBECACHEDIR", self.plane.dir().join("kubectl-cache"));
-        let output = bash.stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
+        let output = bash.envs(SHORT_LIVED).stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
         if !output.status.success() {
             return Err(String::from_utf8_lossy(&output.stderr).into_owned());
         }

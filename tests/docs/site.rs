@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use devkit::control_plane::ControlPlane;
+use devkit::go::SHORT_LIVED;
 use futures::executor::block_on;
 use serde_json::Value;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -158,6 +159,7 @@ impl Site {
             ));
         }
         all.push(("HOME", text(home)));
+        all.extend(SHORT_LIVED.map(|(name, value)| (name, value.to_owned())));
         all.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 

@@ -16,6 +16,7 @@ use anyhow::{Context as _, Result, bail};
 
 pub use self::binaries::{Binaries, Source};
 pub(crate) use self::binaries::{kubernetes_version, linker_flags, module_dir};
+use crate::go::SHORT_LIVED;
 use crate::host::{free_port, install_crypto, random_hex, wait_for, write_private};
 use crate::supervisor::{Ending, Supervisor};
 
@@ -123,6 +124,7 @@ impl ControlPlane {
         let mut command = Command::new(self.kubectl());
         command.arg("--kubeconfig").arg(&self.kubeconfig);
         command.env_remove("KUBECONFIG").env("KUBERC", "off").env("KUBECACHEDIR", self.dir().join("kubectl-cache"));
+        command.envs(SHORT_LIVED);
         command
     }
 
