@@ -18,5 +18,6 @@ mod pod;
 mod readme;
 mod render;
 mod rights;
+mod schemas;
 mod security;
 mod values;

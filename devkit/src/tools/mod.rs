@@ -10,7 +10,7 @@ pub mod flux;
 pub mod helm;
 pub mod kstatus;
 pub mod kube_state_metrics;
-pub mod kubernetes_validate;
+pub mod kubernetes_schemas;
 mod pinned;
 pub mod pip;
 pub mod prometheus;

