@@ -133,7 +133,7 @@ impl Story {
         let waiting = |moment: &Moment| moment.health == "Progressing" && moment.phase == "Running";
         let seen = || async { self.argo.since(mark, "zitadel-targets").iter().any(waiting).then_some(()) };
         self.argo.until_some("the sync waits", seen).await;
-        self.calls(3, |_| true).await;
+        self.calls(2, |_| true).await;
         fault.clear();
         self.argo.settled("zitadel-targets", &revision).await;
         let seen = self.argo.since(mark, "zitadel-targets");

@@ -22,7 +22,7 @@ use crate::installation::{Installation, condition, is_ready, target};
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Lives in namespaces of one control plane at the same time: they mostly wait.
-const LANES: usize = 6;
+const LANES: usize = 9;
 
 /// Control planes for lives that change what is cluster-scoped.
 const PLANES: usize = 2;

@@ -13,10 +13,11 @@ use zitadel_stand_in::Generation;
 use crate::world::GENERATIONS;
 
 /// How many worlds run at once of those that are busy (crashes, walks), and of those that mostly wait for a time to
-/// pass: two cores have to serve them all. With twice as many, a write took longer than the operator's time-outs on a slow
-/// machine, and whole lines of the matrix failed for that.
-const BUSY: usize = 12;
-const PATIENT: usize = 24;
+/// pass: two cores have to serve them all. With 12 and 24 these were idle for a third of the time; with 24 and 48, and
+/// dependencies that are not optimised, a write took longer than the operator's time-outs on a slow machine, and whole
+/// lines of the matrix failed for that.
+const BUSY: usize = 16;
+const PATIENT: usize = 32;
 /// Starting and signalling programs blocks, so these are more than cores.
 const WORKERS: usize = 8;
 
