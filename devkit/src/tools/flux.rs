@@ -42,7 +42,7 @@ impl Flux {
             programs: &[("kustomize-controller", CONTROLLER)],
             linker_flags: "-s -w",
             patch: None,
-            cost: "about 3 to 5 minutes on two cores",
+            cost: "about 4 to 7 minutes on two cores",
             without_go: WITHOUT_GO,
         };
         let (programs, _) = module.ensure()?;
