@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::backoff::{delay, jittered};
 use super::secrets::Keys;
 use crate::api::reason::Reason;
-use crate::plan::Connection;
+use crate::plan::{Account, Adoption, Connection};
 use crate::plan::connection::Look;
 use crate::zitadel::{Client, Error, Identity};
 
@@ -235,6 +235,8 @@ impl Connector {
             timeout: self.client.timeout(),
             latest: self.client.latest(),
             grace: self.grace,
+            adoption: Adoption::Allowed,
+            account: Account::Ours,
         }
     }
 }

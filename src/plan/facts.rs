@@ -31,6 +31,28 @@ pub struct Connection {
     /// How long a target may be missing on the read side before that is reported: projection lag is milliseconds, a
     /// rebuild after an upgrade can take a minute.
     pub grace: std::time::Duration,
+    /// Whether the object's namespace may take over targets that no object of it created.
+    pub adoption: Adoption,
+    /// Whether others are known to use the connection's account.
+    pub account: Account,
+}
+
+/// Whether a namespace may take over existing targets through a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Adoption {
+    /// It may: its own Connection, or an administrator's that says so.
+    Allowed,
+    /// It may only use what it creates.
+    NotAllowed,
+}
+
+/// Who writes to ZITADEL as the connection's service account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Account {
+    /// Nobody but this operator, as far as is known.
+    Ours,
+    /// The event store shows writes of the account that this operator did not send.
+    Shared,
 }
 
 /// A remote target that may be the result of our own claim.

@@ -32,7 +32,7 @@ use crate::zitadel::{TargetConfig, TargetId, TargetName, Version};
 pub use crate::zitadel::Change;
 
 pub use deed::Deed;
-pub use facts::{Answer, Candidate, Connection, Facts, Other};
+pub use facts::{Account, Adoption, Answer, Candidate, Connection, Facts, Other};
 
 /// The state of the remote target that a status records.
 #[must_use]

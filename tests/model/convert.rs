@@ -14,7 +14,7 @@ use zitadel_actions_operator::api::condition::{ConditionType, Health, conditions
 use zitadel_actions_operator::api::reason::Reason;
 use zitadel_actions_operator::api::target::{ConnectionStatus, TargetSpec, TargetStatus};
 use zitadel_actions_operator::plan::facts::{Newest, as_posted};
-use zitadel_actions_operator::plan::{self, Answer, Connection, Facts, RemoteFacts, Step, Verdict};
+use zitadel_actions_operator::plan::{self, Account, Adoption, Answer, Connection, Facts, RemoteFacts, Step, Verdict};
 use zitadel_actions_operator::zitadel::error::ApiError;
 use zitadel_actions_operator::zitadel::events::{EventKind, TargetEvent, surviving_creates};
 use zitadel_actions_operator::zitadel::{self as real, Api, Kind, TargetName};
@@ -110,6 +110,8 @@ fn connection(api: Api, latest: Option<Date>) -> Connection {
         instance: Some("i1".into()),
         timeout: TIMEOUT,
         grace: Duration::from_mins(2),
+        adoption: Adoption::Allowed,
+        account: Account::Ours,
         latest: latest.map(date),
     }
 }

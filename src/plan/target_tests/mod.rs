@@ -12,7 +12,7 @@ mod payload;
 use std::time::Duration;
 
 use super::target::plan;
-use super::{Answer, Candidate, Connection, Facts, Object, Other, Release, RemoteFacts, Step, Verdict, status};
+use super::{Account, Adoption, Answer, Candidate, Connection, Facts, Object, Other, Release, RemoteFacts, Step, Verdict, status};
 use crate::api::claim::{Claim, ClaimState};
 use crate::api::condition::Health;
 use crate::api::reason::Reason;
@@ -42,6 +42,8 @@ fn connection(api: Api) -> Connection {
         timeout: Duration::from_secs(10),
         latest: None,
         grace: Duration::from_mins(2),
+        adoption: Adoption::Allowed,
+        account: Account::Ours,
     }
 }
 
