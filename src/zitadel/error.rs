@@ -132,9 +132,18 @@ impl Error {
     pub fn may_have_committed(&self) -> bool {
         match self {
             Self::Credential(_) | Self::NoToken(_) | Self::Setup(_) | Self::Connect(_) | Self::Unserved(_) => false,
-            Self::NoAnswer(_) | Self::Unreadable { .. } => true,
-            Self::Api(error) => error.status >= 500,
+            Self::NoAnswer(_) => true,
+            // A limit of a proxy is answered before anything is passed on.
+            Self::Unreadable { status, .. } => *status != 429,
+            Self::Api(error) => !error.is_refusal(),
         }
+    }
+
+    /// Whether the same question gets the same answer until somebody changes a right, a version or a proxy.
+    #[must_use]
+    pub fn is_lasting(&self) -> bool {
+        let hidden = matches!(self, Self::Unreadable { status: 400..=428, .. });
+        hidden || matches!(self.reason(), Reason::PermissionDenied | Reason::ApiUnsupported)
     }
 
     /// Whether it speaks of the connection as a whole rather than of one target: such an error makes the next pass
@@ -147,10 +156,11 @@ impl Error {
         )
     }
 
-    /// Whether ZITADEL refused the token of the call: nothing was done, and another token may be taken.
+    /// Whether ZITADEL refused the token of the call: nothing was done, and another token may be taken. A 401 that an
+    /// execution forwards is none: it may come after the call was carried out.
     #[must_use]
     pub fn refuses_token(&self) -> bool {
-        matches!(self, Self::Api(error) if error.reason() == Reason::AuthenticationFailed)
+        matches!(self, Self::Api(error) if error.is_refusal() && error.reason() == Reason::AuthenticationFailed)
     }
 
     /// What the user should know and do. Stable for the same cause: no times, counts or request ids.
@@ -219,6 +229,37 @@ impl ApiError {
     pub(super) fn is_unknown_instance(&self) -> bool {
         // Raised before any localisation, so the text is stable; there is no id (docs/zitadel/api.md section 4).
         self.status == 404 && self.id.is_none() && self.message.starts_with(UNKNOWN_INSTANCE)
+    }
+
+    /// Whether the call was certainly not carried out. ZITADEL runs response executions after the commit and answers
+    /// with their error, whatever its status (`executeTargetsForResponse` in
+    /// internal/api/grpc/server/middleware/execution_interceptor.go, 2.x to 4.x; run on v2.58.7 to v4.13.1). So only
+    /// what is known to come from a layer before the commit counts, and everything else leaves the outcome open.
+    fn is_refusal(&self) -> bool {
+        if self.is_of_an_execution() {
+            return false;
+        }
+        match self.id.as_deref() {
+            // Limits and quotas are checked before the handler runs.
+            _ if self.status == 429 => true,
+            Some(id) => {
+                self.status < 500
+                    && (["COMMAND-", "AUTH-", "AUTHZ-"].iter().any(|layer| id.starts_with(layer))
+                        || [UNIQUE, FEATURE_OFF, EXPIRED_403].contains(&id))
+            }
+            // Validation; a missing token; routes and instances that do not exist.
+            None => {
+                matches!((self.status, self.code), (400, 3) | (401, 16))
+                    || self.is_unknown_route()
+                    || self.is_unknown_instance()
+            }
+        }
+    }
+
+    /// Whether the error is of somebody's execution. v2.58 has no details and writes the id into the text.
+    fn is_of_an_execution(&self) -> bool {
+        let named = |text: &str| text.contains("EXEC-");
+        self.id.as_deref().map_or_else(|| named(&self.message), |id| id.starts_with("EXEC-"))
     }
 
     fn reason(&self) -> Reason {
@@ -292,13 +333,56 @@ mod tests {
         assert_eq!(api(status, code, id, message).reason(), reason);
     }
 
+    #[rstest]
+    #[case(400, 3, None, "invalid CreateTargetRequest.Name", false)]
+    #[case(400, 3, Some("COMMAND-NcJUKo"), "x", false)]
+    #[case(400, 9, Some("ACTION-8o6pvqfjhs"), "x", false)]
+    #[case(401, 16, Some("AUTH-7fs1e"), "x", false)]
+    #[case(401, 16, None, "auth header missing", false)]
+    #[case(403, 7, Some("QUERY-SAF3rf"), "x", false)]
+    #[case(403, 7, Some("AUTH-5mWD2"), "x", false)]
+    #[case(404, 5, Some("AUTHZ-cdgFk"), "x", false)]
+    #[case(404, 5, None, "Not Found", false)]
+    #[case(405, 12, None, "Method Not Allowed", false)]
+    #[case(404, 5, None, "unable to set instance using origin x", false)]
+    #[case(409, 6, Some("V3-DKcYh"), "x", false)]
+    #[case(429, 8, Some("QUOTA-vjAy8"), "x", false)]
+    #[case(429, 8, None, "x", false)]
+    // A response execution, after the commit: its own error, and those that its endpoint forwards.
+    #[case(400, 9, Some("EXEC-dra6yamk98"), "x", true)]
+    #[case(400, 9, Some("EXEC-bmhNhpcqpF"), "x", true)]
+    #[case(500, 2, None, "ID=EXEC-dra6yamk98 Message=x", true)]
+    #[case(400, 3, None, "ID=EXEC-dra6yamk98 Message=x", true)]
+    #[case(401, 16, Some("EXEC-reUaUZCzCp"), "x", true)]
+    #[case(403, 7, Some("EXEC-reUaUZCzCp"), "x", true)]
+    #[case(404, 5, Some("EXEC-reUaUZCzCp"), "x", true)]
+    #[case(409, 6, Some("EXEC-reUaUZCzCp"), "x", true)]
+    // Gateways that filter answers, and servers in trouble.
+    #[case(400, 9, None, "x", true)]
+    #[case(403, 7, None, "forbidden by policy", true)]
+    #[case(409, 10, Some("COMMAND-x"), "x", false)]
+    #[case(499, 1, None, "context canceled", true)]
+    #[case(500, 13, Some("COMMAND-x"), "x", true)]
+    #[case(503, 14, None, "x", true)]
+    fn only_answers_that_prove_it_exclude_a_commit(
+        #[case] status: u16,
+        #[case] code: i64,
+        #[case] id: Option<&str>,
+        #[case] message: &str,
+        #[case] open: bool,
+    ) {
+        let error = api(status, code, id, message);
+        assert_eq!(error.may_have_committed(), open, "{error}");
+        assert!(!(open && error.refuses_token()), "a call whose outcome is open is never sent again: {error}");
+    }
+
     #[test]
-    fn only_answers_that_prove_it_exclude_a_commit() {
+    fn without_an_answer_of_zitadel_only_what_was_never_sent_was_not_done() {
         assert!(!Error::Connect("refused".into()).may_have_committed());
-        assert!(!api(409, 6, Some("V3-DKcYh"), "x").may_have_committed());
-        assert!(api(503, 14, None, "x").may_have_committed());
         assert!(Error::NoAnswer("timed out".into()).may_have_committed());
         assert!(Error::Unreadable { status: 201, what: "cut".into() }.may_have_committed());
+        assert!(Error::Unreadable { status: 403, what: "HTML".into() }.may_have_committed());
+        assert!(!Error::Unreadable { status: 429, what: "HTML".into() }.may_have_committed());
     }
 
     #[test]
