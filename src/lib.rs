@@ -5,7 +5,7 @@
 //! | room | what lives there | may import |
 //! |---|---|---|
 //! | [`api`] | resource types, conditions, reasons, value types | - |
-//! | [`zitadel`] | the REST client and its domain types; no Kubernetes | `api::names`, `api::reason` |
+//! | [`zitadel`] | the REST client and its domain types; no Kubernetes | `api::claim`, `api::names`, `api::reason` |
 //! | [`plan`] | pure decisions: (object, facts, now) -> one step | `api`, `zitadel` domain types |
 //! | [`controller`] | the shell: executes steps, writes status, emits Events | all |
 //! | [`ops`] | probes, metrics, telemetry, shutdown | `api` |

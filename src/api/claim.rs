@@ -31,7 +31,45 @@ pub struct Claim {
     /// How often a target that ZITADEL never showed has been replaced; once is enough to know that it does not help.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub repairs: u32,
+    /// uid of the object that made the claim: a copy of that object carries a claim that is not its own. Absent in
+    /// claims of versions that did not note it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
+    /// What the creates under this claim post beside the name, each once: a target of the same name that was created
+    /// with anything else is somebody else's. Empty where it is not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub posted: Vec<Posted>,
 }
+
+/// What a create call posts beside the name, as the event store repeats it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Posted {
+    /// Which of the three kinds of target.
+    pub kind: PostedKind,
+    /// Whether a failed call interrupts the request; never for restAsync.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub interrupt_on_error: bool,
+    /// Timeout in nanoseconds, as in the payload of `target.added`.
+    pub timeout_nanos: u64,
+    /// Endpoint, byte for byte.
+    pub endpoint: String,
+}
+
+/// The kinds of targets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum PostedKind {
+    /// `restWebhook`.
+    RestWebhook,
+    /// `restCall`.
+    RestCall,
+    /// `restAsync`.
+    RestAsync,
+}
+
+/// Most payloads that a claim lists; edits of a spec while no create is answered are rarer than that.
+const MOST_POSTED: usize = 8;
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
 fn is_zero(count: &u32) -> bool {
@@ -71,6 +109,46 @@ impl Claim {
         serde_json::to_string(self).expect("a struct of strings always serialises")
     }
 
+    /// A claim of this name at this moment, and nothing else known.
+    #[must_use]
+    pub fn new(name: &str, time: Timestamp) -> Self {
+        Self {
+            name: name.to_owned(),
+            instance: None,
+            since: time,
+            after: None,
+            time,
+            replaces: None,
+            repairs: 0,
+            object: None,
+            posted: Vec::new(),
+        }
+    }
+
+    /// Notes what the next create posts. Too many to list are the same as not known.
+    pub fn post(&mut self, posted: Posted) {
+        if self.posted.contains(&posted) {
+            return;
+        }
+        if self.posted.len() < MOST_POSTED {
+            self.posted.push(posted);
+        } else {
+            self.posted.clear();
+        }
+    }
+
+    /// Whether exactly one create was sent under this claim.
+    #[must_use]
+    pub fn is_first(&self) -> bool {
+        self.since == self.time
+    }
+
+    /// Whether a create under this claim may have posted this; what is not known excludes nothing.
+    #[must_use]
+    pub fn may_have_posted(&self, posted: Option<&Posted>) -> bool {
+        self.posted.is_empty() || posted.is_none_or(|posted| self.posted.contains(posted))
+    }
+
     /// Whether the create it announces is not yet answered in a status that shows `id`.
     #[must_use]
     pub fn is_open(&self, id: Option<&str>) -> bool {
@@ -86,16 +164,7 @@ mod tests {
     use super::*;
 
     fn claim(replaces: Option<&str>) -> Claim {
-        let time = "2026-11-24T10:00:00Z".parse().unwrap();
-        Claim {
-            name: "a".into(),
-            instance: None,
-            since: time,
-            after: None,
-            time,
-            replaces: replaces.map(Into::into),
-            repairs: 0,
-        }
+        Claim { replaces: replaces.map(Into::into), ..Claim::new("a", "2026-11-24T10:00:00Z".parse().unwrap()) }
     }
 
     #[test]
@@ -104,6 +173,32 @@ mod tests {
         assert_eq!(ClaimState::parse(Some(&claim.render())), ClaimState::Held(claim));
         assert_eq!(ClaimState::parse(None), ClaimState::Absent);
         assert_eq!(ClaimState::parse(Some("{")), ClaimState::Unreadable);
+    }
+
+    fn posted(endpoint: &str) -> Posted {
+        let endpoint = endpoint.to_owned();
+        Posted { kind: PostedKind::RestAsync, interrupt_on_error: false, timeout_nanos: 1, endpoint }
+    }
+
+    #[test]
+    fn a_claim_of_an_older_version_excludes_no_payload() {
+        let text = r#"{"name":"a","since":"2026-11-24T10:00:00Z","time":"2026-11-24T10:00:00Z"}"#;
+        let ClaimState::Held(old) = ClaimState::parse(Some(text)) else { panic!("{text}") };
+        assert!(old.object.is_none() && old.may_have_posted(Some(&posted("https://a"))));
+    }
+
+    #[test]
+    fn a_claim_lists_what_its_creates_post_until_that_is_too_much() {
+        let mut claim = claim(None);
+        claim.post(posted("https://a"));
+        claim.post(posted("https://a"));
+        assert_eq!(claim.posted.len(), 1);
+        assert_eq!(ClaimState::parse(Some(&claim.render())), ClaimState::Held(claim.clone()));
+        assert!(!claim.may_have_posted(Some(&posted("https://b"))) && claim.may_have_posted(None));
+        for other in 0..MOST_POSTED {
+            claim.post(posted(&format!("https://{other}")));
+        }
+        assert!(claim.may_have_posted(Some(&posted("https://b"))), "too many to know");
     }
 
     #[test]

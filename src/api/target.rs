@@ -225,6 +225,9 @@ pub struct ConnectionStatus {
     /// The connection by which it was recorded; absent for the operator's default connection.
     #[serde(default, rename = "ref", skip_serializing_if = "Option::is_none")]
     pub reference: Option<ConnectionRef>,
+    /// Version of the server that accepted the endpoint, where it could be read. Another one is asked again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_version: Option<String>,
 }
 
 impl Target {

@@ -9,12 +9,13 @@ use super::observer;
 use super::target::{Pass, claim_of};
 use crate::api::claim::ClaimState;
 use crate::api::reason::Reason;
-use crate::api::target::Target;
+use crate::api::target::{ManagementPolicy, Target};
 use crate::plan::custody::Origin;
 use crate::plan::facts::Newest;
+use crate::plan::names::{self, NameHolder, Named};
 use crate::plan::{Answer, Candidate, Change, Connection, Other};
 use crate::zitadel::error::ApiError;
-use crate::zitadel::events::{EventKind, EventQuery, surviving_creates};
+use crate::zitadel::events::{EventKind, EventQuery, Posting, surviving_creates};
 use crate::zitadel::{Added, Error, RemoteTarget, TargetId, TargetName, Version};
 
 impl Pass<'_> {
@@ -43,6 +44,29 @@ impl Pass<'_> {
         self.context.older_holder(id, &self.object)
     }
 
+    /// Another live Target that records the same remote target.
+    pub(super) fn find_co_holder(&self) -> Option<String> {
+        let id = self.object.status.as_ref().and_then(|status| status.id.as_deref())?;
+        self.context.co_holder(id, &self.object)
+    }
+
+    /// Date of the newest event of any target, asked after this moment.
+    pub(super) async fn bound(&self) -> Result<Option<Timestamp>, Error> {
+        let Some(link) = &self.link else { return Err(Error::Setup("the connection is not known yet".into())) };
+        link.bound.newest(self.zitadel()?).await
+    }
+
+    /// Which of the Targets at the same place has a name.
+    pub(super) fn name_holder(&self, name: &TargetName) -> Option<NameHolder> {
+        let place = self.context.place(&self.object);
+        let targets = self.context.targets();
+        let readable = targets.iter().filter_map(|object| object.0.as_ref().ok());
+        let here = readable.filter(|other| Place::is_one(place.as_ref(), self.context.place(other).as_ref()));
+        let own = self.object.namespace();
+        let all: Vec<_> = here.map(|target| named(target, own.as_deref())).collect();
+        names::holder(&all, self.object.uid().as_deref().unwrap_or_default(), name)
+    }
+
     /// Reads a target; from the last list, if that shows the very state that status records and nothing was asked for
     /// since.
     pub(super) async fn read(&self, id: &TargetId) -> Result<Option<RemoteTarget>, Error> {
@@ -69,18 +93,24 @@ impl Pass<'_> {
             version: Version { sequence: Some(added.sequence), changed: Some(added.date) },
             created: Some(added.date),
             owner: added.owner,
+            posted: added.posted,
         };
         Ok(surviving_creates(&events, name, &user).into_iter().map(candidate).collect())
     }
 
     pub(super) async fn look_up(&self, name: &TargetName) -> Result<Option<Candidate>, Error> {
         let found = self.zitadel()?.find(name).await?;
-        Ok(found.map(|remote| Candidate {
-            id: remote.id,
-            name: remote.name,
-            version: remote.version,
-            created: remote.created,
-            owner: remote.owner,
+        Ok(found.map(|remote| {
+            // What it was created with shows only while nobody has changed it.
+            let untouched = remote.version.sequence == Some(1) || remote.created == remote.version.changed;
+            Candidate {
+                posted: remote.as_if_posted().filter(|_| untouched),
+                id: remote.id,
+                name: remote.name,
+                version: remote.version,
+                created: remote.created,
+                owner: remote.owner,
+            }
         }))
     }
 
@@ -107,8 +137,8 @@ impl Pass<'_> {
         };
         let events = self.zitadel()?.events(&EventQuery::Creation(id.clone())).await?;
         Ok(events.into_iter().find_map(|event| match event.kind {
-            EventKind::Added(name) if event.id == *id => {
-                Some(Origin { name, date: event.date, ours: event.editor.as_deref() == Some(user) })
+            EventKind::Added(Posting { name, rest }) if event.id == *id => {
+                Some(Origin { name, date: event.date, ours: event.editor.as_deref() == Some(user), posted: rest })
             }
             _ => None,
         }))
@@ -128,6 +158,26 @@ impl Pass<'_> {
             }
             _ => None,
         })
+    }
+}
+
+/// What matters of a Target's name. A Target of another namespace is not named to whoever may not see it.
+fn named(target: &Target, own_namespace: Option<&str>) -> Named {
+    let status = target.status.as_ref().filter(|status| status.id.is_some());
+    let idle = target.suspended()
+        || target.metadata.deletion_timestamp.is_some()
+        || target.spec.management_policy.unwrap_or_default() == ManagementPolicy::Observe;
+    let wanted = target.spec.name.clone().unwrap_or_else(|| target.name_any());
+    Named {
+        uid: target.uid().unwrap_or_default(),
+        born: target.creation_timestamp().map(|time| time.0),
+        shown: if target.namespace().as_deref() == own_namespace {
+            format!("the Target {}", target.name_any())
+        } else {
+            "a Target of another namespace".to_owned()
+        },
+        holds: status.and_then(|status| status.name.clone()),
+        wants: if idle { None } else { wanted.parse().ok() },
     }
 }
 

@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use super::backoff::{delay, jittered};
 use super::secrets::Keys;
 use crate::api::reason::Reason;
-use crate::plan::{Account, Adoption, Connection};
 use crate::plan::connection::Look;
+use crate::plan::{Account, Adoption, Connection};
 use crate::zitadel::{Client, Error, Identity};
 
 const FIRST: Duration = Duration::from_secs(1);
@@ -233,7 +233,7 @@ impl Connector {
             url: self.client.url(),
             instance: identity.instance.clone(),
             timeout: self.client.timeout(),
-            latest: self.client.latest(),
+            server_version: identity.server_version.clone(),
             grace: self.grace,
             adoption: Adoption::Allowed,
             account: Account::Ours,

@@ -198,6 +198,11 @@ impl Context {
         self.holders.older(id, target, || self.targets(), |target| self.place(target))
     }
 
+    /// Another live Target that records this remote id, if there is one.
+    pub(super) fn co_holder(&self, id: &str, target: &Target) -> Option<String> {
+        self.holders.co_holder(id, target, || self.targets(), |target| self.place(target))
+    }
+
     /// The newer of the cached object and what our own last write returned, and how long it may rest.
     pub(super) fn newest(&self, cached: &Target) -> (Arc<Target>, Rest) {
         let uid = cached.metadata.uid.as_deref().unwrap_or_default();

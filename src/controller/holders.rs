@@ -4,7 +4,7 @@
 //! are objects. A second's delay does no harm: a holder is only ever contested by a younger one.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -37,6 +37,8 @@ struct Holder {
     rank: Rank,
     name: String,
     place: Option<Place>,
+    /// Whether it records the id and is not about to go.
+    live: bool,
 }
 
 /// Who holds with more right, the smaller the more. What an administrator's connection holds is not contested by a
@@ -119,15 +121,42 @@ impl Holders {
         cache: impl FnOnce() -> Vec<Arc<Guarded>>,
         place_of: impl Fn(&Target) -> Option<Place>,
     ) -> Option<String> {
-        let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
-        if index.built.is_none_or(|built| built.elapsed() > FRESH) {
-            *index = build(&cache(), &place_of);
-        }
+        let index = self.fresh(cache, &place_of);
         let place = place_of(target);
         let own = Rank::of(target, place.as_ref());
         let others = index.by_id.get(id).into_iter().flatten();
         let rivals = others.filter(|holder| holder.rank < own && Place::is_one(place.as_ref(), holder.place.as_ref()));
         rivals.min_by_key(|holder| &holder.rank).map(|holder| holder.name.clone())
+    }
+}
+
+impl Holders {
+    fn fresh(
+        &self,
+        cache: impl FnOnce() -> Vec<Arc<Guarded>>,
+        place_of: &impl Fn(&Target) -> Option<Place>,
+    ) -> MutexGuard<'_, Index> {
+        let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        if index.built.is_none_or(|built| built.elapsed() > FRESH) {
+            *index = build(&cache(), place_of);
+        }
+        index
+    }
+
+    /// Another live Target that records this remote id at the same place, whoever has more right to it.
+    pub(super) fn co_holder(
+        &self,
+        id: &str,
+        target: &Target,
+        cache: impl FnOnce() -> Vec<Arc<Guarded>>,
+        place_of: impl Fn(&Target) -> Option<Place>,
+    ) -> Option<String> {
+        let index = self.fresh(cache, &place_of);
+        let place = place_of(target);
+        let own = target.uid().unwrap_or_default();
+        let others = index.by_id.get(id).into_iter().flatten().filter(|holder| holder.live && holder.rank.uid != own);
+        let here = others.filter(|holder| Place::concerns(place.as_ref(), holder.place.as_ref()));
+        here.min_by_key(|holder| &holder.rank).map(|holder| holder.name.clone())
     }
 }
 
@@ -147,6 +176,7 @@ fn build(cache: &[Arc<Guarded>], place_of: &impl Fn(&Target) -> Option<Place>) -
             rank: Rank::of(target, place.as_ref()),
             name: shown(target),
             place,
+            live: held.is_some() && target.metadata.deletion_timestamp.is_none(),
         });
     }
     Index { built: Some(Instant::now()), by_id }

@@ -10,6 +10,7 @@ use futures::channel::mpsc::UnboundedSender;
 use kube::ResourceExt;
 use tokio_util::sync::CancellationToken;
 
+use super::bound::Bound;
 use super::connection::Connector;
 use super::observer::Observer;
 use super::secrets::Keys;
@@ -91,6 +92,7 @@ pub struct Link {
     pub(super) key: Key,
     pub(super) connector: Arc<Connector>,
     pub(super) observer: Observer,
+    pub(super) bound: Bound,
     pub(super) inputs: Inputs,
     /// Ends what runs for this connection alone.
     pub(super) stop: CancellationToken,
@@ -106,6 +108,7 @@ impl Link {
             key: Key::Default,
             connector,
             observer: Observer::default(),
+            bound: Bound::default(),
             inputs: Inputs::Files(files),
             stop: CancellationToken::new(),
             told: None,

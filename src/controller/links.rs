@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::bound::Bound;
 use super::has_finalizer;
 use super::link::{Inputs, Key, Link};
 use super::namespaces::Namespaces;
@@ -226,6 +227,7 @@ impl Links {
             key: offer.key.clone(),
             connector: Arc::new(connector),
             observer: Observer::default(),
+            bound: Bound::default(),
             inputs: Inputs::Secrets(keys),
             stop: CancellationToken::new(),
             told: Some(self.telling.clone()),

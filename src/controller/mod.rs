@@ -6,6 +6,7 @@
 pub mod api_server;
 mod asking;
 pub mod backoff;
+mod bound;
 mod chronicle;
 pub mod cluster;
 pub mod connection;

@@ -61,6 +61,8 @@ pub(super) struct Snapshot {
     asked: Instant,
     /// Who answered.
     api: Api,
+    /// Its version, where it could be read.
+    server_version: Option<String>,
     targets: HashMap<TargetId, RemoteTarget>,
     /// Targets whose sequence status has not, and the event store has.
     counted: HashSet<TargetId>,
@@ -178,7 +180,8 @@ async fn look(context: &Context, link: &Link) -> Option<Snapshot> {
         Ok(rows) => {
             let targets = rows.into_iter().map(|row| (row.id.clone(), row)).collect();
             let counted = count(context, link, &connection, &targets).await;
-            Some(Snapshot { begun, asked, api: connection.api, targets, counted })
+            let Connection { api, server_version, .. } = connection;
+            Some(Snapshot { begun, asked, api, server_version, targets, counted })
         }
         Err(error) => {
             tracing::warn!(%error, "the targets in ZITADEL could not be listed");
@@ -263,7 +266,10 @@ fn differs(snapshot: &Snapshot, target: &Target) -> bool {
     let in_time = recorded(status).changed.is_none_or(|changed| snapshot.begun.duration_since(changed) > YOUNG);
     let Some(listed) = snapshot.targets.get(&id) else { return in_time };
     let known = version_of(status, listed);
-    let moved = status.connection.as_ref().is_some_and(|connection| connection.api != snapshot.api.as_str());
+    let moved = status.connection.as_ref().is_some_and(|connection| {
+        let other = |accepted: &String| snapshot.server_version.as_ref().is_some_and(|now| now != accepted);
+        connection.api != snapshot.api.as_str() || connection.server_version.as_ref().is_some_and(other)
+    });
     // An older state may be a list from before our last change. If not, only the write side can tell why.
     let other = listed.version != known && (in_time || !listed.version.is_before(&known));
     other || moved || (status.sequence.is_none() && snapshot.counted.contains(&id))

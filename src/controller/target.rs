@@ -74,6 +74,7 @@ pub(super) struct Pass<'a> {
     pub(super) connected: Option<(Connection, Identity)>,
     turn: Option<Turn>,
     rival: Option<String>,
+    co_holder: Option<String>,
     definition_going: bool,
     deed: Deed,
     began: Instant,
@@ -102,6 +103,7 @@ impl<'a> Pass<'a> {
             connected: None,
             turn: None,
             rival: None,
+            co_holder: None,
             definition_going: false,
             deed: Deed::default(),
             began: Instant::now(),
@@ -111,6 +113,7 @@ impl<'a> Pass<'a> {
 
     pub(super) async fn run(mut self) -> Result<Action, PassError> {
         self.rival = self.find_rival();
+        self.co_holder = self.find_co_holder();
         if self.object.metadata.deletion_timestamp.is_some() {
             self.definition_going = self.cluster().definition_going().await?;
         }
@@ -139,6 +142,9 @@ impl<'a> Pass<'a> {
             spec: &object.spec,
             status: &status,
             rival: self.rival.as_deref(),
+            co_holder: self.co_holder.as_deref(),
+            uid: object.metadata.uid.as_deref().unwrap_or_default(),
+            born: object.creation_timestamp().map_or(Timestamp::MIN, |time| time.0),
             definition_going: self.definition_going,
         };
         // Before there is a connection, no decision rests on the time.
@@ -167,7 +173,13 @@ impl<'a> Pass<'a> {
     async fn execute(&mut self, step: Step) -> Result<Next, PassError> {
         let answer = match step {
             Step::Connect => self.connect().await,
+            Step::Bound => Answer::Bound(self.bound().await),
             Step::Claim(claim) => self.write_claim(&claim).await?,
+            Step::Redate(claim) => {
+                let claimed = self.cluster().claim(&self.object, &claim).await?;
+                self.take(claimed);
+                Answer::Done
+            }
             Step::Create(config) => self.create(config).await?,
             Step::Hold => {
                 let held = self.cluster().hold(&self.object).await?;
@@ -182,6 +194,7 @@ impl<'a> Pass<'a> {
             Step::Search { name, since } => Answer::Searched(self.search(&name, since).await),
             Step::LookUp(name) => Answer::LookedUp(self.look_up(&name).await),
             Step::AskOthers => Answer::Others(self.others().await?),
+            Step::AskNames(name) => Answer::NameHolder(self.name_holder(&name)),
             Step::Commit(candidate) => self.commit(candidate).await?,
             Step::Read(id) => Answer::Read(self.read(&id).await),
             Step::Survey => self.survey().await,
@@ -192,6 +205,10 @@ impl<'a> Pass<'a> {
                     self.warn_of_name(name).await;
                 }
                 Answer::Updated(change, raise, result)
+            }
+            Step::Judge(id, endpoint) => {
+                let same = plan::Change { endpoint: Some(endpoint), ..plan::Change::default() };
+                Answer::Judged(self.update(&id, &same).await)
             }
             Step::History(id) => Answer::History(self.history(&id).await),
             Step::Trace(id) => Answer::Traced(self.origin(&id).await),

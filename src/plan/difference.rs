@@ -5,6 +5,7 @@
 //! (200, nothing changes) until one update has said true. So a lowered flag is first raised, then lowered, and the
 //! result is read back before anything is called Ready.
 
+use super::facts::Refused;
 use crate::zitadel::{Change, OnError, RemoteTarget, TargetConfig};
 
 /// The next update towards `wanted`, or `None` when nothing differs.
@@ -36,6 +37,17 @@ pub fn next_edit(wanted: &TargetConfig, remote: &RemoteTarget, raised: bool) -> 
         return Some(Edit { change: Change { kind, ..Change::default() }, raise: true });
     }
     Some(Edit { change, raise: false })
+}
+
+impl Edit {
+    /// What is left to send without the fields that were refused.
+    #[must_use]
+    pub fn without(self, refused: &Refused) -> Option<Self> {
+        let mut change = self.change;
+        change.name = change.name.filter(|_| refused.name.is_none());
+        change.endpoint = change.endpoint.filter(|_| refused.endpoint.is_none());
+        (change != Change::default()).then_some(Self { change, ..self })
+    }
 }
 
 /// The fields of a change, as the spec calls them, for the Event.
@@ -119,6 +131,18 @@ mod tests {
             let edit = next_edit(&wanted(Async), &other, false).unwrap();
             assert_eq!(fields(&edit.change), [field]);
         }
+    }
+
+    #[test]
+    fn a_refused_field_holds_no_other_back() {
+        let have = RemoteTarget { name: "old".into(), endpoint: "https://h/old".into(), ..remote(Async) };
+        let taken = Some(crate::zitadel::Error::Setup("refused".into()));
+        let edit = || next_edit(&wanted(Async), &have, false).unwrap();
+        let name = Refused { name: taken.clone(), endpoint: None };
+        assert_eq!(fields(&edit().without(&name).unwrap().change), ["endpoint"]);
+        let both = Refused { name: taken.clone(), endpoint: taken };
+        assert_eq!(edit().without(&both), None);
+        assert_eq!(edit().without(&Refused::default()), Some(edit()));
     }
 
     #[test]

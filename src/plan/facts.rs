@@ -5,8 +5,10 @@ use jiff::Timestamp;
 
 use super::connection::Obstacle;
 use super::custody::Origin;
-use crate::api::claim::Claim;
+use super::names::NameHolder;
+use crate::api::claim::{Claim, Posted};
 use crate::api::connection::ConnectionRef;
+use crate::api::reason::Reason;
 use crate::zitadel::{
     Api, Change, Created, Error, PayloadType, RemoteTarget, Support, TargetConfig, TargetId, Version,
 };
@@ -26,8 +28,8 @@ pub struct Connection {
     pub instance: Option<String>,
     /// Longest time that one call may take: after it, and a margin, a create without an answer cannot happen any more.
     pub timeout: std::time::Duration,
-    /// Date of the newest event of ZITADEL's database that has been seen, in its own clock.
-    pub latest: Option<Timestamp>,
+    /// Version of the server, where it could be read.
+    pub server_version: Option<String>,
     /// How long a target may be missing on the read side before that is reported: projection lag is milliseconds, a
     /// rebuild after an upgrade can take a minute.
     pub grace: std::time::Duration,
@@ -68,6 +70,9 @@ pub struct Candidate {
     pub created: Option<Timestamp>,
     /// Id of the instance, where known.
     pub owner: Option<String>,
+    /// What it was created with beside the name: as the event store tells, or else as it is shown, if nothing was
+    /// changed since.
+    pub posted: Option<Posted>,
 }
 
 /// Another Target, as the API server has it: what it holds, and what it may be making.
@@ -99,6 +104,8 @@ pub enum Answer {
     Connected(Result<Connection, Error>),
     /// Of Connect, when there is no connection to ask.
     Unconnected(Obstacle),
+    /// Of Bound; none if there is no event at all.
+    Bound(Result<Option<Timestamp>, Error>),
     /// Of Claim: the patch landed.
     Claimed,
     /// Of Create, when it succeeded and status has the id.
@@ -111,6 +118,8 @@ pub enum Answer {
     LookedUp(Result<Option<Candidate>, Error>),
     /// Of AskOthers.
     Others(Vec<Other>),
+    /// Of AskNames: who of ours has the name.
+    NameHolder(Option<NameHolder>),
     /// Of Commit.
     Committed(TargetId),
     /// Of Read.
@@ -119,6 +128,8 @@ pub enum Answer {
     Probed(Result<Version, Error>),
     /// Of Update.
     Updated(Change, bool, Result<Version, Error>),
+    /// Of Judge.
+    Judged(Result<Version, Error>),
     /// Of Survey: the newest date that the read side shows of any target.
     Surveyed(Option<Timestamp>),
     /// Of History.
@@ -127,7 +138,7 @@ pub enum Answer {
     Traced(Result<Option<Origin>, Error>),
     /// Of Delete.
     Deleted(Result<(), Error>),
-    /// Of Wait, Hold and DropClaim: nothing is learned but that it was done.
+    /// Of Wait, Hold, Redate and DropClaim: nothing is learned but that it was done.
     Done,
 }
 
@@ -145,9 +156,12 @@ impl Answer {
             Self::History(result) => result.as_ref().err(),
             Self::Traced(result) => result.as_ref().err(),
             Self::Deleted(result) => result.as_ref().err(),
+            Self::Judged(result) => result.as_ref().err(),
+            Self::Bound(result) => result.as_ref().err(),
             Self::Claimed
             | Self::Unconnected(_)
             | Self::Others(_)
+            | Self::NameHolder(_)
             | Self::Surveyed(_)
             | Self::Created(..)
             | Self::Committed(_)
@@ -156,11 +170,21 @@ impl Answer {
     }
 }
 
+/// What the write side refused of an update, field by field.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// The name is taken.
+    pub name: Option<Error>,
+    /// The endpoint is denied.
+    pub endpoint: Option<Error>,
+}
+
 /// What the pass knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts {
     pub(super) connection: Option<Result<Connection, Error>>,
     pub(super) obstacle: Option<Obstacle>,
+    pub(super) bound: Option<Result<Option<Timestamp>, Error>>,
     /// The claim on the object was written by this pass: its create has not been sent before.
     pub(super) claimed: bool,
     pub(super) created: bool,
@@ -169,6 +193,10 @@ pub struct Facts {
     pub(super) looked_up: Option<Result<Option<Candidate>, Error>>,
     /// The other Targets, asked for after what was found: what they hold by then is known, what they make later is newer.
     pub(super) others: Option<Vec<Other>>,
+    pub(super) name_holder: Option<Option<NameHolder>>,
+    /// Fields that the write side refused although the others may be right: they never hold those back.
+    pub(super) refused: Refused,
+    pub(super) judged: Option<Result<Version, Error>>,
     pub(super) recovered: Option<TargetId>,
     pub(super) view: Option<Result<Option<RemoteTarget>, Error>>,
     pub(super) probed: Option<Result<Version, Error>>,
@@ -197,9 +225,12 @@ impl Facts {
         match answer {
             Answer::Connected(connection) => self.connection = Some(connection),
             Answer::Unconnected(obstacle) => self.obstacle = Some(obstacle),
+            Answer::Bound(newest) => self.bound = Some(newest),
             Answer::Claimed => {
                 self.claimed = true;
                 self.create_failed = None;
+                // The next claim of the pass has a bound of its own.
+                self.bound = None;
                 self.unsettle();
             }
             Answer::Created(config, created) => {
@@ -214,6 +245,8 @@ impl Facts {
             Answer::Searched(found) => self.searched = Some(found),
             Answer::LookedUp(found) => self.looked_up = Some(found),
             Answer::Others(others) => self.others = Some(others),
+            Answer::NameHolder(holder) => self.name_holder = Some(holder),
+            Answer::Judged(result) => self.judged = Some(result),
             Answer::Committed(id) => {
                 self.recovered = Some(id);
                 // They were states of a former target.
@@ -279,6 +312,8 @@ impl Facts {
         self.searched = None;
         self.looked_up = None;
         self.others = None;
+        self.origin = None;
+        self.name_holder = None;
     }
 
     /// The write side is asked after everything that is known of it: if it tells of less, it has been put back. Of two
@@ -301,6 +336,13 @@ impl Facts {
                     self.view = None;
                     self.probed = None;
                 }
+            }
+            Err(error) if error.reason() == Reason::NameTaken && change.name.is_some() => {
+                self.refused.name = Some(error);
+                self.name_holder = None;
+            }
+            Err(error) if error.reason() == Reason::EndpointDenied && change.endpoint.is_some() => {
+                self.refused.endpoint = Some(error);
             }
             Err(error) => self.update_failed = Some(error),
         }

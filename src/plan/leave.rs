@@ -5,7 +5,8 @@ use jiff::Timestamp;
 use super::connection::is_hearsay;
 use super::custody::vouch;
 use super::facts::{Connection, Facts};
-use super::settle::{Settlement, outcome_unknown, settle};
+use super::name_holder::Holder;
+use super::settle::{Awaited, Recovery, Settlement};
 use super::{Object, Release, Step, Verdict};
 use crate::api::claim::Claim;
 use crate::zitadel::TargetName;
@@ -47,7 +48,7 @@ pub(super) fn delete(object: &Object<'_>, facts: &Facts, now: Timestamp) -> Step
         return Step::Finish(Verdict::instance_changed().while_deleting());
     }
     match (claim, id) {
-        (Some(claim), _) => abandon(claim, connection, facts, now),
+        (Some(claim), _) => abandon(object, claim, connection, facts, now),
         (None, Some(id)) => match vouch(object, &id, None, connection, facts) {
             Some(Step::Finish(verdict)) => Step::Finish(verdict.while_deleting()),
             Some(step) => step,
@@ -58,13 +59,25 @@ pub(super) fn delete(object: &Object<'_>, facts: &Facts, now: Timestamp) -> Step
 }
 
 /// Deletion while a create may have happened: find out, then delete what it made.
-fn abandon(claim: &Claim, connection: &Connection, facts: &Facts, now: Timestamp) -> Step {
+fn abandon(object: &Object<'_>, claim: &Claim, connection: &Connection, facts: &Facts, now: Timestamp) -> Step {
     let Ok(name) = claim.name.parse::<TargetName>() else { return Step::Release(Release::NothingRemote) };
-    match settle(claim, &name, connection, facts, now) {
+    let recovery = Recovery { object, claim, name: &name, connection, facts, now };
+    match recovery.settle() {
         Settlement::Do(step) => step,
         Settlement::Ours(candidate) => Step::Delete(candidate.id),
-        Settlement::Nothing => Step::Release(Release::NothingRemote),
-        Settlement::Open(rest) | Settlement::Contested(rest) => Step::Finish(outcome_unknown(rest).while_deleting()),
+        // What another object's create made, before this one was, stays.
+        Settlement::NeedsAdoption(_) => Step::Release(Release::Retained),
+        Settlement::Nothing => match recovery.holder() {
+            Holder::Ask(step) => step,
+            Holder::Unseen | Holder::Foreign => Step::Release(Release::NothingRemote),
+            Holder::Unproven(id) => wait(&recovery, &Awaited::Holder(Some(id))),
+            Holder::Unknown(error) => Step::Finish(Verdict::failed(&error).while_deleting()),
+        },
+        Settlement::Open(awaited) => wait(&recovery, &awaited),
         Settlement::Unknown(error) => Step::Finish(Verdict::failed(&error).while_deleting()),
     }
+}
+
+fn wait(recovery: &Recovery<'_>, awaited: &Awaited) -> Step {
+    Step::Finish(Verdict::outcome_unknown(awaited, recovery).while_deleting())
 }

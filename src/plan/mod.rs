@@ -6,11 +6,14 @@
 
 mod adopt;
 pub mod connection;
+mod create;
 pub mod custody;
 mod deed;
 pub mod difference;
 pub mod facts;
 mod leave;
+mod name_holder;
+pub mod names;
 pub mod settle;
 pub mod spec;
 pub mod status;
@@ -27,7 +30,7 @@ use crate::api::claim::{Claim, ClaimState};
 use crate::api::condition::{ConditionType, Health, find};
 use crate::api::reason::Reason;
 use crate::api::target::{ConnectionStatus, DeletionPolicy, ManagementPolicy, TargetSpec, TargetStatus};
-use crate::zitadel::{TargetConfig, TargetId, TargetName, Version};
+use crate::zitadel::{Endpoint, TargetConfig, TargetId, TargetName, Version};
 
 pub use crate::zitadel::Change;
 
@@ -62,6 +65,13 @@ pub struct Object<'a> {
     pub status: &'a TargetStatus,
     /// An older Target (namespace/name) that holds the same remote target, or is about to take it over.
     pub rival: Option<&'a str>,
+    /// Another live Target (namespace/name) that records the same remote target, whoever has more right to it.
+    pub co_holder: Option<&'a str>,
+    /// `metadata.uid`.
+    pub uid: &'a str,
+    /// `metadata.creationTimestamp`, in the clock of the API server. What was created in ZITADEL before is not this
+    /// object's own work, whatever its annotations say.
+    pub born: Timestamp,
     /// Whether the definition of Targets itself is being deleted: then every Target is let go as with Retain.
     pub definition_going: bool,
 }
@@ -86,7 +96,14 @@ impl Object<'_> {
 
     fn retained(&self) -> bool {
         let wanted = self.spec.deletion_policy.unwrap_or_default() == DeletionPolicy::Retain;
-        wanted || self.definition_going || self.observed_only() || self.rival.is_some()
+        let shared = self.rival.is_some() || self.co_holder.is_some();
+        wanted || self.definition_going || self.observed_only() || shared
+    }
+
+    /// Whether the claim on the object was made by another one: the object is a copy, from a backup or by hand.
+    fn is_copy(&self) -> bool {
+        let ClaimState::Held(claim) = self.claim else { return false };
+        claim.object.as_deref().is_some_and(|uid| uid != self.uid)
     }
 
     fn observed_only(&self) -> bool {
@@ -118,8 +135,12 @@ impl Object<'_> {
 pub enum Step {
     /// Make sure that the connection works and learn who we are.
     Connect,
+    /// Ask the event store for the date of the newest event of any target: what a create makes is newer.
+    Bound,
     /// Write finalizer and claim in one patch, conditional on resourceVersion.
     Claim(Claim),
+    /// Write a claim again whose dates cannot be right, conditional on resourceVersion. No create follows.
+    Redate(Claim),
     /// Put the finalizer back, conditional on resourceVersion.
     Hold,
     /// Remove the claim, conditional on resourceVersion: its create is known not to have happened.
@@ -137,6 +158,8 @@ pub enum Step {
     LookUp(TargetName),
     /// Ask the API server, not the cache, for every other Target: what was found may be theirs.
     AskOthers,
+    /// Find out which of our own Targets has a name that ZITADEL says is taken. Answered from the cache.
+    AskNames(TargetName),
     /// Record a recovered id in status.
     Commit(Candidate),
     /// Read the target.
@@ -152,6 +175,8 @@ pub enum Step {
         /// Whether this only prepares the real change (see [`difference`]).
         raise: bool,
     },
+    /// Send an update that changes nothing and repeats the endpoint, so that a server of another version judges it.
+    Judge(TargetId, Endpoint),
     /// Ask how new the newest thing is that the read side shows. Answered from the last list, without a call.
     Survey,
     /// Read the newest event of the target.

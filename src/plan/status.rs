@@ -8,7 +8,9 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::facts::{Candidate, Connection, Facts};
+use super::facts::{Candidate, Connection};
+use super::names::{HolderPlan, NameHolder};
+use super::settle::{Awaited, Recovery};
 use super::{Note, NoteKind, Object, RemoteFacts, Retry, Verdict};
 use crate::api::condition::{ConditionType, Health, conditions, find};
 use crate::api::reason::Reason;
@@ -19,7 +21,9 @@ use crate::zitadel::{Class, Error, RemoteTarget, TargetId};
 pub const PROGRESS_DEADLINE: SignedDuration = SignedDuration::from_mins(10);
 /// How often an open claim is asked about while it may still be answered.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
-/// How often a ghost is looked for.
+/// How soon a create without an answer is asked about for the first time: mostly only the answer was lost.
+pub(super) const ASK_FIRST: Duration = Duration::from_secs(1);
+/// How often a ghost is looked for, and an old claim asked about.
 const GHOST_RETRY: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 const NAME_RETRY: Duration = Duration::from_mins(5);
@@ -74,7 +78,7 @@ impl Verdict {
         Self { retry: Retry::After(HOUR), ..Self::stalled(Reason::Unsupported, text) }
     }
 
-    /// Something else has the name, as a look-up shows.
+    /// Something that is not ours has the name.
     #[must_use]
     pub fn name_taken() -> Self {
         let error = Error::Api(crate::zitadel::error::ApiError {
@@ -84,6 +88,76 @@ impl Verdict {
             id: Some("V3-DKcYh".into()),
         });
         Self::new(Health::Stalled, Reason::NameTaken, error.advice(), Retry::After(NAME_RETRY))
+    }
+
+    /// Another Target has the name: its end, or its next rename, brings this one on.
+    #[must_use]
+    pub fn name_held(holder: &NameHolder) -> Self {
+        let text = match holder.plan {
+            HolderPlan::Keeps => format!(
+                "{} has this name in ZITADEL (upper and lower case do not count): choose another spec.name, or delete or \
+                 rename that one",
+                holder.shown
+            ),
+            HolderPlan::Leaves | HolderPlan::WaitsForUs => {
+                format!("{} has this name in ZITADEL and is about to take another one; waiting for it", holder.shown)
+            }
+        };
+        let note = Note { kind: NoteKind::Failed(Reason::NameTaken), text: text.clone() };
+        Self { note: Some(note), ..Self::new(Health::Reconciling, Reason::NameTaken, text, Retry::BackOff) }
+    }
+
+    /// A claim whose create has no known answer: what is awaited, and until when.
+    pub(super) fn outcome_unknown(awaited: &Awaited, recovery: &Recovery<'_>) -> Self {
+        let whole = |time: &Timestamp| Timestamp::from_second(time.as_second()).unwrap_or(*time);
+        let begun = "a create call was sent and its answer was not read";
+        let (text, until) = match awaited {
+            Awaited::Request(until) => (
+                format!(
+                    "{begun}; ZITADEL may still carry it out until {}, and no second one is sent before",
+                    whole(until)
+                ),
+                Some(until),
+            ),
+            Awaited::Rival(until) => (
+                format!(
+                    "{begun}; a target of this name was created, and another Target that asks for the same name may record \
+                     it until {}",
+                    whole(until)
+                ),
+                Some(until),
+            ),
+            Awaited::Holder(Some(id)) => (
+                format!(
+                    "{begun}; target {id} has the name, and ZITADEL's event store does not show yet who created it. If it \
+                     is not this Target's, choose another spec.name; if it is, set spec.externalId to {id}"
+                ),
+                None,
+            ),
+            Awaited::Holder(None) => (
+                format!(
+                    "{begun}; ZITADEL says that the name is taken and does not show by which target: waiting until it does"
+                ),
+                None,
+            ),
+        };
+        let rest = until.map_or(GHOST_RETRY, |until| {
+            Duration::try_from(until.duration_since(recovery.now)).unwrap_or(Duration::ZERO).max(ASK_FIRST)
+        });
+        let often = if recovery.is_old() { GHOST_RETRY } else { ASK_AGAIN };
+        Self::new(Health::Reconciling, Reason::CreateOutcomeUnknown, text, Retry::After(rest.min(often)))
+    }
+
+    /// The object is a restored copy of one whose target was created before, and may not take it over.
+    #[must_use]
+    pub fn needs_adoption(id: &TargetId) -> Self {
+        let text = format!(
+            "target {id} was created for an earlier object of this name, and this namespace may not take over existing \
+             targets through this connection: an administrator can allow that (the connection's adoption.allowedNamespaces, \
+             or --adoption-namespaces for the default connection)"
+        );
+        let note = Note { kind: NoteKind::Failed(Reason::ConnectionNotAllowed), text: text.clone() };
+        Self { note: Some(note), ..Self::new(Health::Reconciling, Reason::ConnectionNotAllowed, text, Retry::BackOff) }
     }
 
     /// The connection leads elsewhere now.
@@ -149,6 +223,27 @@ impl Verdict {
         Self::stalled(Reason::AdoptionConflict, text)
     }
 
+    /// The id in status is of a target whose creation the event store does not show any more.
+    #[must_use]
+    pub fn untraceable(id: &TargetId) -> Self {
+        let text = format!(
+            "status names target {id}, whose creation ZITADEL's event store does not show (audit-log retention hides old \
+             events), and no claim of this object announced it: nothing is touched; set spec.externalId to {id} to take it \
+             over"
+        );
+        Self::stalled(Reason::AdoptionConflict, text)
+    }
+
+    /// Another Target records the same remote target, and neither is known to have created it.
+    #[must_use]
+    pub fn co_held(other: &str) -> Self {
+        let text = format!(
+            "{other} records the same target in ZITADEL, and this object is a copy: nothing is touched; delete one of the two \
+             (the target stays), or give this one another spec.name and remove its status"
+        );
+        Self::stalled(Reason::AdoptionConflict, text)
+    }
+
     /// An older Target has the remote target.
     #[must_use]
     pub fn contested(rival: &str) -> Self {
@@ -169,12 +264,6 @@ impl Verdict {
     pub(super) fn stalled(reason: Reason, text: String) -> Self {
         let note = Note { kind: NoteKind::Failed(reason), text: text.clone() };
         Self { note: Some(note), ..Self::new(Health::Stalled, reason, text, Retry::After(NAME_RETRY)) }
-    }
-
-    /// Waiting for something that time alone brings; asked about again soon, and when `rest` is over.
-    #[must_use]
-    pub fn waiting(reason: Reason, text: &str, rest: Duration) -> Self {
-        Self::new(Health::Reconciling, reason, text, Retry::After(rest.min(ASK_AGAIN)))
     }
 
     /// A call failed.
@@ -241,14 +330,7 @@ fn recorded(connection: &Connection) -> ConnectionStatus {
         url: connection.url.clone(),
         api: connection.api.to_string(),
         reference: connection.reference.clone(),
-    }
-}
-
-impl Facts {
-    /// Whether a taken name is certainly somebody else's, once nothing of ours was found: the event store was asked
-    /// and answered, or the read side shows who has the name.
-    pub(super) fn foreign_holder(&self) -> bool {
-        matches!(self.searched, Some(Ok(_))) || matches!(self.looked_up, Some(Ok(Some(_))))
+        server_version: connection.server_version.clone(),
     }
 }
 

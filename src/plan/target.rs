@@ -13,18 +13,16 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::adopt::adopt;
 use super::connection::is_hearsay;
+use super::create::{begin, fulfil};
 use super::custody::vouch;
 use super::difference::{fields, next_edit};
 use super::facts::{Connection, Facts};
 use super::leave::delete;
-use super::settle::{Settlement, outcome_unknown, settle};
-use super::{Note, NoteKind, Object, RemoteFacts, Step, Verdict, recorded, spec};
-use crate::api::claim::{Claim, ClaimState};
+use super::{Note, NoteKind, Object, RemoteFacts, Step, Verdict, names, recorded, spec};
+use crate::api::claim::ClaimState;
 use crate::api::reason::Reason;
-use crate::zitadel::{Class, Error, PayloadType, RemoteTarget, Support, TargetConfig, TargetId, TargetName, Version};
+use crate::zitadel::{Class, Error, PayloadType, RemoteTarget, Support, TargetConfig, TargetId, Version};
 
-/// How soon a create without an answer is asked about for the first time: mostly only the answer was lost.
-const ASK_FIRST: Duration = Duration::from_secs(1);
 /// Pauses before a read is repeated within a pass, in milliseconds; the lag seen on real servers is 15 to 500 ms.
 const READ_BACK: [u64; 6] = [20, 50, 100, 250, 500, 1000];
 
@@ -95,95 +93,6 @@ fn ignores_payload_type(wanted: &TargetConfig, remote: &RemoteTarget, facts: &Fa
     asked && wanted.payload_type != PayloadType::Json && remote.payload_type == Some(PayloadType::Json)
 }
 
-/// No target and no claim: say what is about to happen, then do it.
-fn begin(
-    object: &Object<'_>,
-    replaces: Option<&TargetId>,
-    wanted: &TargetConfig,
-    connection: &Connection,
-    facts: &Facts,
-    now: Timestamp,
-) -> Step {
-    if let Some(external) = object.external_id() {
-        return Step::Finish(Verdict::no_such_target(&external));
-    }
-    // The claim of a refused create has just been dropped.
-    if let Some(error) = &facts.create_failed {
-        return Step::Finish(Verdict::failed(error));
-    }
-    if object.was(Reason::NameTaken) {
-        // A taken name is looked up before it is claimed again, so that waiting for it writes nothing.
-        match &facts.looked_up {
-            None => return Step::LookUp(wanted.name.clone()),
-            Some(Ok(Some(_))) => return Step::Finish(Verdict::name_taken()),
-            Some(_) => {}
-        }
-    }
-    Step::Claim(Claim {
-        name: wanted.name.to_string(),
-        instance: connection.instance.clone(),
-        since: now,
-        after: connection.latest,
-        time: now,
-        replaces: replaces.map(ToString::to_string),
-        repairs: repairs(object, facts),
-    })
-}
-
-/// A ghost that this pass has deleted is being replaced; an ordinary create starts to count anew.
-fn repairs(object: &Object<'_>, facts: &Facts) -> u32 {
-    match object.claim {
-        ClaimState::Held(claim) if facts.deleted.is_some() => claim.repairs + 1,
-        _ => u32::from(facts.deleted.is_some()),
-    }
-}
-
-/// An open claim: either it is ours, of this pass, or it has to be settled.
-fn fulfil(
-    object: &Object<'_>,
-    claim: &Claim,
-    wanted: &TargetConfig,
-    connection: &Connection,
-    facts: &Facts,
-    now: Timestamp,
-) -> Step {
-    let Ok(name) = claim.name.parse::<TargetName>() else { return Step::DropClaim };
-    match (&facts.create_failed, facts.claimed) {
-        (None, true) => return Step::Create(wanted.clone()),
-        (Some(error), true) if error.may_have_committed() => {
-            return Step::Finish(outcome_unknown(ASK_FIRST).because(error));
-        }
-        // A create that met a taken name may have met itself, repeated by a proxy on the way, or its own predecessor:
-        // that is settled below. Only a first one without a known beginning must have met somebody else's.
-        (Some(error), true)
-            if error.reason() != Reason::NameTaken || (claim.after.is_none() && claim.since == claim.time) =>
-        {
-            return Step::DropClaim;
-        }
-        _ => {}
-    }
-    match settle(claim, &name, connection, facts, now) {
-        Settlement::Do(step) => step,
-        Settlement::Ours(candidate) => Step::Commit(candidate),
-        Settlement::Nothing | Settlement::Open(_) if facts.create_failed.is_some() && facts.foreign_holder() => {
-            Step::DropClaim
-        }
-        Settlement::Nothing if object.external_id().is_some() => Step::DropClaim,
-        Settlement::Nothing => Step::Claim(Claim {
-            name: wanted.name.to_string(),
-            instance: connection.instance.clone(),
-            // Another name has another history; the same one keeps its start, or a late answer would be missed.
-            since: if wanted.name == name { claim.since } else { now },
-            after: if wanted.name == name { claim.after } else { connection.latest },
-            time: now,
-            replaces: object.id().map(|id| id.to_string()),
-            repairs: claim.repairs,
-        }),
-        Settlement::Open(rest) | Settlement::Contested(rest) => Step::Finish(outcome_unknown(rest)),
-        Settlement::Unknown(error) => Step::Finish(Verdict::failed(&error)),
-    }
-}
-
 /// A known target: read, compare, change, read back.
 fn keep(
     object: &Object<'_>,
@@ -195,6 +104,12 @@ fn keep(
 ) -> Step {
     if let Some(rival) = object.rival {
         return Step::Finish(Verdict::contested(rival));
+    }
+    if let Some(other) = object.co_holder
+        && object.is_copy()
+        && object.external_id().as_ref() != Some(id)
+    {
+        return Step::Finish(Verdict::co_held(other));
     }
     if !object.finalized && !object.observed_only() {
         return Step::Hold;
@@ -216,23 +131,71 @@ fn keep(
                 prove(object, id, wanted, connection, facts, now)
             }
         }
-        Some(Ok(Some(remote))) => match next_edit(wanted, remote, facts.raised) {
-            None if is_unproven(object, facts) => prove(object, id, wanted, connection, facts, now),
-            None => in_sync(object, remote, wanted, connection, facts),
-            Some(edit) if object.observed_only() => {
-                let known = RemoteFacts::of(remote, connection);
-                Step::Finish(Verdict::drifted(known, &fields(&edit.change)))
+        Some(Ok(Some(remote))) => {
+            let edit = next_edit(wanted, remote, facts.raised);
+            let differs = edit.is_some();
+            match edit.and_then(|edit| edit.without(&facts.refused)) {
+                None if is_unproven(object, facts) => prove(object, id, wanted, connection, facts, now),
+                None if differs => partly_refused(object, remote, wanted, connection, facts),
+                None => equal(object, remote, wanted, connection, facts),
+                Some(edit) if object.observed_only() => {
+                    let known = RemoteFacts::of(remote, connection);
+                    Step::Finish(Verdict::drifted(known, &fields(&edit.change)))
+                }
+                Some(_) if ignores_payload_type(wanted, remote, facts) => {
+                    Step::Finish(without_payload_types(object, connection))
+                }
+                Some(_) if facts.changes.len() > 4 => Step::Finish(Verdict::verifying()),
+                Some(edit) => vouch(object, id, remote.created, connection, facts).unwrap_or_else(|| Step::Update {
+                    id: id.clone(),
+                    change: edit.change,
+                    raise: edit.raise,
+                }),
             }
-            Some(_) if ignores_payload_type(wanted, remote, facts) => {
-                Step::Finish(without_payload_types(object, connection))
-            }
-            Some(_) if facts.changes.len() > 4 => Step::Finish(Verdict::verifying()),
-            Some(edit) => vouch(object, id, remote.created, connection, facts).unwrap_or_else(|| Step::Update {
-                id: id.clone(),
-                change: edit.change,
-                raise: edit.raise,
-            }),
-        },
+        }
+    }
+}
+
+/// Everything is as spec says but for what the write side refused: that alone is reported, and waited for.
+fn partly_refused(
+    object: &Object<'_>,
+    remote: &RemoteTarget,
+    wanted: &TargetConfig,
+    connection: &Connection,
+    facts: &Facts,
+) -> Step {
+    let known = RemoteFacts::of(remote, connection);
+    match &facts.refused.endpoint {
+        Some(error) => Step::Finish(Verdict { remote: Some(known), ..Verdict::failed(error) }),
+        None => names::taken(object, &wanted.name, Some((&remote.id, known)), facts),
+    }
+}
+
+/// Whether the server has another version than the one that accepted the endpoint: newer ones deny more (v4.15.2 widened
+/// its deny list), and say so only when they are asked to store it.
+fn is_unjudged(object: &Object<'_>, connection: &Connection, facts: &Facts) -> bool {
+    let accepted = object.status.connection.as_ref().and_then(|recorded| recorded.server_version.as_ref());
+    let sent = facts.created || facts.changes.iter().any(|change| change.endpoint.is_some());
+    let moved = matches!((accepted, &connection.server_version), (Some(then), Some(now)) if then != now);
+    moved && !sent && !object.observed_only()
+}
+
+/// The remote target equals the spec; a server that has changed its version says whether it still accepts it.
+fn equal(
+    object: &Object<'_>,
+    remote: &RemoteTarget,
+    wanted: &TargetConfig,
+    connection: &Connection,
+    facts: &Facts,
+) -> Step {
+    if !is_unjudged(object, connection, facts) {
+        return in_sync(object, remote, wanted, connection, facts);
+    }
+    match &facts.judged {
+        Some(Ok(_)) => in_sync(object, remote, wanted, connection, facts),
+        None => vouch(object, &remote.id, remote.created, connection, facts)
+            .unwrap_or_else(|| Step::Judge(remote.id.clone(), wanted.endpoint.clone())),
+        Some(Err(error)) => Step::Finish(Verdict::failed(error)),
     }
 }
 
@@ -342,7 +305,7 @@ fn replace_ghost(
     }
     match (facts.surveyed, &facts.deleted) {
         (None, _) => Step::Survey,
-        (Some(shown), None) if shown > newest.unwrap_or(Timestamp::MIN) => {
+        (Some(shown), None) if shown > newest.unwrap_or(Timestamp::MIN) && object.co_holder.is_none() => {
             vouch(object, id, None, connection, facts).unwrap_or_else(|| Step::Delete(id.clone()))
         }
         (Some(_), None) => Step::Finish(Verdict::ghost(connection)),

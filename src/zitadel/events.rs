@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::generation::{PAGE, Request};
 use super::wire::{parse, target_id};
 use super::{TargetId, TargetName};
+use crate::api::claim::{Posted, PostedKind};
 
 /// What to look for in the event store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,14 +49,23 @@ pub struct TargetEvent {
 /// The kinds of events that matter here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventKind {
-    /// `target.added`, with the posted name.
-    Added(String),
+    /// `target.added`.
+    Added(Posting),
     /// `target.changed`.
     Changed,
     /// `target.removed`.
     Removed,
     /// One that this version does not know.
     Other,
+}
+
+/// What a create posted, as `target.added` repeats it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Posting {
+    /// The name.
+    pub name: String,
+    /// The rest; none where the server shows it in a way that this version does not know.
+    pub rest: Option<Posted>,
 }
 
 /// A create that the event store knows and that has not been undone: a candidate for a lost answer.
@@ -69,6 +79,8 @@ pub struct Added {
     pub date: Timestamp,
     /// Id of the instance.
     pub owner: Option<String>,
+    /// What was posted beside the name.
+    pub posted: Option<Posted>,
 }
 
 /// The creates under `name` by `user` that no removal follows, oldest first.
@@ -76,7 +88,7 @@ pub struct Added {
 pub fn surviving_creates(events: &[TargetEvent], name: &TargetName, user: &str) -> Vec<Added> {
     let removed = |id: &TargetId| events.iter().any(|event| event.id == *id && event.kind == EventKind::Removed);
     let ours = |event: &&TargetEvent| {
-        let named = matches!(&event.kind, EventKind::Added(posted) if name.same_as(posted));
+        let named = matches!(&event.kind, EventKind::Added(posted) if name.same_as(&posted.name));
         named && event.editor.as_deref() == Some(user) && !removed(&event.id)
     };
     let added = |event: &TargetEvent| Added {
@@ -84,6 +96,10 @@ pub fn surviving_creates(events: &[TargetEvent], name: &TargetName, user: &str) 
         sequence: event.sequence,
         date: event.date,
         owner: event.owner.clone(),
+        posted: match &event.kind {
+            EventKind::Added(posting) => posting.rest.clone(),
+            EventKind::Changed | EventKind::Removed | EventKind::Other => None,
+        },
     };
     events.iter().filter(ours).map(added).collect()
 }
@@ -154,9 +170,38 @@ struct Aggregate {
     resource_owner: Option<String>,
 }
 
+/// The payload of `target.added` (`AddedEvent` in internal/repository/target/target.go, v2.58 to v4.13).
 #[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Payload {
     name: Option<String>,
+    target_type: Option<u8>,
+    endpoint: Option<String>,
+    /// Nanoseconds.
+    timeout: Option<u64>,
+    #[serde(default)]
+    interrupt_on_error: bool,
+}
+
+impl Payload {
+    fn into_posting(self) -> Posting {
+        Posting { rest: self.rest(), name: self.name.unwrap_or_default() }
+    }
+
+    fn rest(&self) -> Option<Posted> {
+        let kind = match self.target_type.unwrap_or_default() {
+            0 => PostedKind::RestWebhook,
+            1 => PostedKind::RestCall,
+            2 => PostedKind::RestAsync,
+            _ => return None,
+        };
+        Some(Posted {
+            kind,
+            interrupt_on_error: self.interrupt_on_error && kind != PostedKind::RestAsync,
+            timeout_nanos: self.timeout?,
+            endpoint: self.endpoint.clone()?,
+        })
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -167,7 +212,7 @@ struct TypeOut {
 impl EventOut {
     fn into_event(self) -> Result<TargetEvent, String> {
         let kind = match self.r#type.r#type.as_str() {
-            "target.added" => EventKind::Added(self.payload.name.unwrap_or_default()),
+            "target.added" => EventKind::Added(self.payload.into_posting()),
             "target.changed" => EventKind::Changed,
             "target.removed" => EventKind::Removed,
             _ => EventKind::Other,
@@ -192,14 +237,40 @@ mod tests {
         TargetEvent { id: id.parse().unwrap(), kind, sequence: 1, date, editor: Some(editor.into()), owner: None }
     }
 
+    fn added(name: &str) -> EventKind {
+        EventKind::Added(Posting { name: name.into(), rest: None })
+    }
+
+    #[test]
+    fn a_creation_repeats_what_was_posted() {
+        // As v4.13.1 answers (docs/zitadel/observed.md section 13).
+        let body = json!({"events": [{
+            "editor": {"userId": "u"}, "aggregate": {"id": "7", "resourceOwner": "i"}, "sequence": "1",
+            "creationDate": "2026-11-23T20:05:42.829514Z", "type": {"type": "target.added"},
+            "payload": {"endpoint": "https://h/x", "interruptOnError": true, "name": "hook", "targetType": 1,
+                "timeout": 500_000_000, "payloadType": 0},
+        }]});
+        let EventKind::Added(posting) = found(body).unwrap().remove(0).kind else { panic!("a creation") };
+        assert_eq!(posting.name, "hook");
+        assert_eq!(
+            posting.rest,
+            Some(Posted {
+                kind: PostedKind::RestCall,
+                interrupt_on_error: true,
+                timeout_nanos: 500_000_000,
+                endpoint: "https://h/x".into(),
+            })
+        );
+    }
+
     #[test]
     fn only_our_own_surviving_creates_of_the_name_count() {
         let events = [
-            event("1", EventKind::Added("Hook".into()), "me"),
+            event("1", added("Hook"), "me"),
             event("1", EventKind::Removed, "somebody"),
-            event("2", EventKind::Added("hook".into()), "somebody"),
-            event("3", EventKind::Added("other".into()), "me"),
-            event("4", EventKind::Added("HOOK".into()), "me"),
+            event("2", added("hook"), "somebody"),
+            event("3", added("other"), "me"),
+            event("4", added("HOOK"), "me"),
         ];
         let found = surviving_creates(&events, &"hook".parse().unwrap(), "me");
         assert_eq!(found.iter().map(|added| added.id.as_str()).collect::<Vec<_>>(), ["4"]);

@@ -1,8 +1,8 @@
 //! The REST client of ZITADEL's Actions API, in the generations that servers speak.
 //!
 //! Domain types here, wire shapes in one file per generation, and one path to the network ([`transport`]). No
-//! Kubernetes types, no decisions: what an answer means for an object is said in `plan`. May import `api::names`
-//! and `api::reason` only.
+//! Kubernetes types, no decisions: what an answer means for an object is said in `plan`. May import
+//! `api::claim`, `api::names` and `api::reason` only.
 
 pub mod auth;
 pub mod client;
@@ -27,10 +27,12 @@ use jiff::Timestamp;
 pub use crate::api::names::{Endpoint, TargetId, TargetName, Timeout};
 pub use client::Client;
 pub use error::{Class, Error};
-pub use events::{Added, EventQuery};
+pub use events::{Added, EventQuery, Posting};
 pub use generation::{Api, ApiChoice, Support};
 
 use std::time::Duration;
+
+use crate::api::claim::{Posted, PostedKind};
 
 /// What ZITADEL does with the answer of the endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -98,6 +100,35 @@ pub struct TargetConfig {
     pub endpoint: Endpoint,
     /// How the body is protected; anything but JSON is for servers alone that have it (see [`Support`]).
     pub payload_type: PayloadType,
+}
+
+impl TargetConfig {
+    /// What a create of it posts beside the name.
+    #[must_use]
+    pub fn posted(&self) -> Posted {
+        posted(self.kind, self.timeout.duration(), self.endpoint.as_str())
+    }
+}
+
+impl RemoteTarget {
+    /// What a create posted that made it as it is shown now; none for a kind that this version does not know.
+    #[must_use]
+    pub fn as_if_posted(&self) -> Option<Posted> {
+        self.kind.map(|kind| posted(kind, self.timeout, &self.endpoint))
+    }
+}
+
+fn posted(kind: Kind, timeout: Duration, endpoint: &str) -> Posted {
+    Posted {
+        kind: match kind {
+            Kind::Webhook(_) => PostedKind::RestWebhook,
+            Kind::Call(_) => PostedKind::RestCall,
+            Kind::Async => PostedKind::RestAsync,
+        },
+        interrupt_on_error: kind.on_error() == OnError::Interrupt,
+        timeout_nanos: u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX),
+        endpoint: endpoint.to_owned(),
+    }
 }
 
 /// A partial update: only what is set is sent, in every generation. Empty, it is the strongly consistent proof of

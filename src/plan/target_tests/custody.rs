@@ -14,7 +14,7 @@ fn untitled() -> Life {
 }
 
 fn origin(name: &str, life: &Life, ours: bool) -> Answer {
-    Answer::Traced(Ok(Some(Origin { name: name.into(), date: life.now, ours })))
+    Answer::Traced(Ok(Some(Origin { name: name.into(), date: life.now, ours, posted: None })))
 }
 
 #[test]

@@ -92,6 +92,7 @@ fn a_target_that_the_write_side_lost_is_made_anew_under_a_new_claim() {
     life.step_connect();
     life.answer(Answer::Read(Ok(None)));
     life.answer(Answer::Probed(Err(gone())));
+    life.learn_bound();
     let Step::Claim(claim) = life.step() else { panic!("{:?}", life.step()) };
     assert_eq!((claim.replaces.as_deref(), claim.since), (Some("7"), life.now));
     life.answer(Answer::Claimed);
@@ -110,6 +111,7 @@ fn an_update_that_finds_nothing_leads_to_one_new_create() {
     life.answer(Answer::Read(Ok(Some(remote))));
     let Step::Update { change, .. } = life.step() else { panic!() };
     life.answer(Answer::Updated(change, false, Err(gone())));
+    life.learn_bound();
     assert!(matches!(life.step(), Step::Claim(_)));
     life.answer(Answer::Claimed);
     let Step::Create(config) = life.step() else { panic!("{:?}", life.step()) };
@@ -123,17 +125,23 @@ fn a_taken_name_is_looked_up_before_it_is_claimed_again() {
     life.step_connect();
     life.answer(Answer::Claimed);
     life.answer(Answer::CreateFailed(taken()));
+    life.answer(Answer::Searched(Ok(vec![])));
+    let foreign = life.candidate("9", 1000);
+    life.answer(Answer::LookedUp(Ok(Some(foreign.clone()))));
+    life.answer(Answer::Others(vec![]));
     life.answer(Answer::Done);
+    life.answer(Answer::NameHolder(None));
     life.rest();
     life.step_connect();
     assert_eq!(life.step(), Step::LookUp("hook".parse().unwrap()));
-    let foreign = life.candidate("9", 1000);
     life.answer(Answer::LookedUp(Ok(Some(foreign))));
+    life.answer(Answer::NameHolder(None));
     let before = life.status.clone();
     assert_reason(&life.rest(), Health::Stalled, Reason::NameTaken);
     assert_eq!(life.status, before, "waiting writes nothing");
     life.step_connect();
     life.answer(Answer::LookedUp(Ok(None)));
+    life.learn_bound();
     assert!(matches!(life.step(), Step::Claim(_)));
 }
 
@@ -197,6 +205,7 @@ fn a_ghost_is_replaced_once_the_read_side_shows_something_newer() {
     life.answer(Answer::Surveyed(Some(newer)));
     assert_eq!(life.step(), Step::Delete(target_id("7")));
     life.answer(Answer::Deleted(Ok(())));
+    life.learn_bound();
     let Step::Claim(claim) = life.step() else { panic!("{:?}", life.step()) };
     assert_eq!((claim.replaces.as_deref(), claim.repairs), (Some("7"), 1));
     life.answer(Answer::Claimed);
@@ -368,6 +377,7 @@ fn a_database_that_was_put_back_is_believed() {
     // It never had the target.
     let mut life = shown_as_it_was();
     life.answer(Answer::Probed(Err(gone())));
+    life.learn_bound();
     assert!(matches!(life.step(), Step::Claim(_)), "{:?}", life.step());
 }
 
@@ -412,6 +422,7 @@ fn a_new_spec_that_changes_nothing_is_proved_on_the_write_side() {
     // It holds nothing.
     let mut life = first_look();
     life.answer(Answer::Probed(Err(gone())));
+    life.learn_bound();
     let Step::Claim(claim) = life.step() else { panic!("{:?}", life.step()) };
     assert_eq!(claim.replaces.as_deref(), Some("7"));
 }

@@ -63,7 +63,42 @@ fn deletion_settles_an_open_claim() {
     life.answer(Answer::Searched(Ok(vec![])));
     assert_reason(&life.verdict(), Health::Reconciling, Reason::CreateOutcomeUnknown);
     life.later(30);
+    assert_eq!(life.step(), Step::LookUp("hook".parse().unwrap()), "the event store may hide it");
+    life.answer(Answer::LookedUp(Ok(None)));
     assert_eq!(life.step(), Step::Release(Release::NothingRemote));
+}
+
+/// What another live Target records stays, whoever is older.
+#[test]
+fn deletion_leaves_what_another_target_records() {
+    let mut life = Life::created();
+    life.deleting = true;
+    life.co_holder = Some("team/other");
+    assert_eq!(life.step(), Step::Release(Release::Retained));
+}
+
+#[test]
+fn deletion_waits_for_a_holder_of_the_name_that_may_be_our_own_create() {
+    let open = |answer: Answer| {
+        let mut life = reopened(60);
+        life.deleting = true;
+        life.answer(Answer::Searched(Ok(vec![])));
+        let shown = life.candidate("7", 50);
+        life.answer(Answer::LookedUp(Ok(Some(shown))));
+        life.answer(Answer::Others(vec![]));
+        assert_eq!(life.step(), Step::Trace(target_id("7")));
+        life.answer(answer);
+        life
+    };
+    let hidden = open(Answer::Traced(Ok(None)));
+    assert_reason(&hidden.verdict(), Health::Reconciling, Reason::CreateOutcomeUnknown);
+    assert!(hidden.verdict().message.contains("target 7 has the name"), "{}", hidden.verdict().message);
+    let origin =
+        |ours, age| crate::plan::custody::Origin { name: "hook".into(), date: before_noon(age), ours, posted: None };
+    let foreign = open(Answer::Traced(Ok(Some(origin(false, -1)))));
+    assert_eq!(foreign.step(), Step::Release(Release::NothingRemote));
+    let older = open(Answer::Traced(Ok(Some(origin(true, 40)))));
+    assert_eq!(older.step(), Step::Release(Release::NothingRemote));
 }
 
 #[test]
@@ -75,15 +110,7 @@ fn a_status_or_claim_that_somebody_forged_is_not_believed() {
     assert!(matches!(life.step(), Step::Claim(_)), "an id that is none is none: {:?}", life.step());
 
     let mut life = Life::new();
-    let broken = Claim {
-        name: String::new(),
-        instance: None,
-        since: noon(),
-        after: None,
-        time: noon(),
-        replaces: None,
-        repairs: 0,
-    };
+    let broken = Claim::new("", noon());
     life.claim = ClaimState::Held(broken);
     life.step_connect();
     assert_eq!(life.step(), Step::DropClaim);

@@ -2,17 +2,21 @@
 //!
 //! The shell's part (what a step does to the object) is played by [`Life`].
 
+mod answers;
 mod creating;
 mod custody;
 mod keeping;
 mod leaving;
+mod naming;
 mod news;
 mod payload;
 
 use std::time::Duration;
 
 use super::target::plan;
-use super::{Account, Adoption, Answer, Candidate, Connection, Facts, Object, Other, Release, RemoteFacts, Step, Verdict, status};
+use super::{
+    Account, Adoption, Answer, Candidate, Connection, Facts, Object, Other, Release, RemoteFacts, Step, Verdict, status,
+};
 use crate::api::claim::{Claim, ClaimState};
 use crate::api::condition::Health;
 use crate::api::reason::Reason;
@@ -28,6 +32,15 @@ fn noon() -> Timestamp {
     "2026-11-24T12:00:00Z".parse().unwrap()
 }
 
+fn before_noon(seconds: i64) -> Timestamp {
+    noon().checked_sub(SignedDuration::from_secs(seconds)).unwrap()
+}
+
+/// Date of the newest event before the claims of these tests.
+fn latest() -> Timestamp {
+    before_noon(30)
+}
+
 fn target_id(text: &str) -> TargetId {
     text.parse().unwrap()
 }
@@ -40,7 +53,7 @@ fn connection(api: Api) -> Connection {
         url: "https://z".into(),
         instance: Some("i1".into()),
         timeout: Duration::from_secs(10),
-        latest: None,
+        server_version: None,
         grace: Duration::from_mins(2),
         adoption: Adoption::Allowed,
         account: Account::Ours,
@@ -70,6 +83,9 @@ struct Life {
     now: Timestamp,
     api: Api,
     rival: Option<&'static str>,
+    co_holder: Option<&'static str>,
+    born: Timestamp,
+    connection: Connection,
     definition_going: bool,
 }
 
@@ -99,6 +115,9 @@ impl Life {
             now: noon(),
             api: Api::V3Alpha,
             rival: None,
+            co_holder: None,
+            born: before_noon(60),
+            connection: connection(Api::V3Alpha),
             definition_going: false,
         }
     }
@@ -124,6 +143,9 @@ impl Life {
             spec: &self.spec,
             status: &self.status,
             rival: self.rival,
+            co_holder: self.co_holder,
+            uid: "uid-1",
+            born: self.born,
             definition_going: self.definition_going,
         }
     }
@@ -151,10 +173,19 @@ impl Life {
         self.facts.learn(answer);
     }
 
+    /// The connection works; a create that follows has its bound.
     fn step_connect(&mut self) {
         assert_eq!(self.step(), Step::Connect);
-        let connection = connection(self.api);
+        let connection = Connection { api: self.api, ..self.connection.clone() };
         self.answer(Answer::Connected(Ok(connection)));
+        self.learn_bound();
+    }
+
+    /// The bound of a create, if that is next.
+    fn learn_bound(&mut self) {
+        if self.step() == Step::Bound {
+            self.answer(Answer::Bound(Ok(Some(latest()))));
+        }
     }
 
     fn created_as(&mut self, id: &str, config: &crate::zitadel::TargetConfig) {
@@ -207,6 +238,7 @@ impl Life {
             version: Version { sequence: Some(1), changed: Some(date) },
             created: Some(date),
             owner: None,
+            posted: None,
         }
     }
 }

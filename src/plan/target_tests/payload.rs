@@ -10,6 +10,7 @@ fn asking_for(payload: Written, support: Support) -> Life {
     life.spec.payload_type = Some(payload);
     let connected = Connection { payload_types: support, ..connection(Api::V2) };
     life.answer(Answer::Connected(Ok(connected)));
+    life.learn_bound();
     life
 }
 
