@@ -5,7 +5,9 @@ use serde_json::{Map, Value, json};
 
 use crate::EventKind;
 use crate::core::store::Stored;
+use crate::core::users::Caller;
 use crate::generation::Invocation;
+use crate::wire::error::{ApiError, Code};
 use crate::wire::format::timestamp;
 use crate::wire::proto::{Decoded, Field, Kind, Message};
 use crate::world::State;
@@ -44,7 +46,7 @@ fn type_name(kind: EventKind) -> &'static str {
     }
 }
 
-/// Reads the event store, not a projection: strongly consistent, ghosts included.
+/// Reads the event store, not a projection: strongly consistent, ghosts included, but for what the window leaves out.
 pub(crate) fn events(state: &State, call: &Invocation<'_>) -> Value {
     let fits = |stored: &&Stored| wanted(call.body, stored, &call.world.instance_id);
     let limit = match usize::try_from(call.body.uint("limit")).unwrap_or(MAX_EVENTS) {
@@ -52,7 +54,7 @@ pub(crate) fn events(state: &State, call: &Invocation<'_>) -> Value {
         limit => limit.min(MAX_EVENTS),
     };
     let show = |stored: &Stored| event(stored, call);
-    let found = state.store.events.iter().filter(fits);
+    let found = state.window.searched(&state.store.events, state.clock.now()).filter(fits);
     let page: Vec<Value> = if call.body.bool("asc") {
         found.take(limit).map(show).collect()
     } else {
@@ -110,9 +112,13 @@ fn event(stored: &Stored, call: &Invocation<'_>) -> Value {
     Value::Object(shown)
 }
 
-/// The user behind the token; only what an operator reads of it.
-pub(crate) fn my_user(call: &Invocation<'_>) -> Value {
-    json!({ "user": { "id": call.user, "state": "USER_STATE_ACTIVE", "userName": call.user, "machine": { "name": call.user } } })
+/// The user behind the token; only what an operator reads of it. System users are in no projection.
+pub(crate) fn my_user(call: &Invocation<'_>, caller: &Caller) -> Result<Value, ApiError> {
+    if caller.is_system_user() {
+        return Err(ApiError::zitadel(Code::NotFound, "QUERY-Dfbg2", "User could not be found"));
+    }
+    let user = json!({ "user": { "id": call.user, "state": "USER_STATE_ACTIVE", "userName": call.user, "machine": { "name": call.user } } });
+    Ok(user)
 }
 
 /// The instance behind the host. The sequences are those of a fresh server, observed.

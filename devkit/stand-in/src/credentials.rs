@@ -1,15 +1,35 @@
 //! Users, roles and everything that authenticates a caller, for tests: what an administrator does in ZITADEL's console
 //! or a pipeline does with its API. Every change holds at once; real servers need up to some 300 ms.
 
+use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::json;
 
 use crate::core::clock::random_text;
+use crate::core::system_users::SystemUser;
 use crate::core::users::{Account, AccountState, MachineKey, TokenKind, TokenShape};
-use crate::oidc::KeyPair;
+use crate::oidc::{KeyPair, system_key};
 use crate::{Op, Role, StandIn};
+
+/// A key pair for a system user, in PEM.
+#[derive(Clone)]
+pub struct SystemUserKey {
+    /// PKCS#1 (`BEGIN RSA PRIVATE KEY`), 2048 bits; what signs the tokens.
+    pub private_key: String,
+    /// `BEGIN PUBLIC KEY`.
+    pub public_key: String,
+    /// A self-signed X.509 certificate of it, valid from 2020 to 2119; with the private key, the content of the TLS Secret
+    /// that ZITADEL's chart makes since version 11.
+    pub certificate: String,
+}
+
+impl fmt::Debug for SystemUserKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SystemUserKey").field("public_key", &self.public_key).finish_non_exhaustive()
+    }
+}
 
 impl StandIn {
     /// Id of the user behind `token`, `machine_key` and `client_credentials`; role `IamOwner`.
@@ -150,10 +170,51 @@ impl StandIn {
         });
     }
 
-    /// Every token that there is or was, personal or issued: what no log of a client may show.
+    /// A new key pair for `add_system_user`; nobody has it yet.
+    #[must_use]
+    pub fn system_user_key(&self) -> SystemUserKey {
+        let state = &mut *self.world().state();
+        let pair = KeyPair::number(state.key_pairs);
+        state.key_pairs += 1;
+        SystemUserKey {
+            private_key: pair.pem.to_owned(),
+            public_key: pair.public_pem.to_owned(),
+            certificate: pair.certificate.to_owned(),
+        }
+    }
+
+    /// Configures a system user with this name and public key or X.509 certificate, in PEM (`SystemAPIUsers`); again, to
+    /// change key or role. Whoever signs a JWT with `iss` = `sub` = the name, `aud` = the configured origin (scheme and
+    /// external domain, whatever a proxy says; the port of the request), `iat` at most one hour ago and `exp` in the
+    /// future is that user, on every API, without a token request. Its events carry the name as editor;
+    /// `/auth/v1/users/me` answers 404 `QUERY-Dfbg2`, because it is in no projection. `Role::None`: a user of the system,
+    /// not of this instance, who is refused with 403 (observed on v4.13.1). Read in internal/api/authz/system_token.go;
+    /// certificates from v4.14.0 on.
+    ///
+    /// # Panics
+    /// When the text is no RSA public key and no certificate of one: the test is wrong then.
+    pub fn add_system_user(&self, name: &str, public_key_or_certificate: &str, role: Role) {
+        let key = system_key(public_key_or_certificate).expect("a system user needs an RSA public key in PEM");
+        self.world().state().system_users.users.insert(name.to_owned(), SystemUser { key, role });
+    }
+
+    /// Takes the system user out of the configuration; its tokens are refused from now on with 401 `AUTH-7fs1e`.
+    ///
+    /// # Panics
+    /// When there is no such user: the test is wrong then.
+    pub fn remove_system_user(&self, name: &str) {
+        let removed = self.world().state().system_users.users.remove(name);
+        assert!(removed.is_some(), "a system user that is removed must exist");
+    }
+
+    /// Every token that there is or was, personal, issued or signed by a system user (once it was seen): what no log of a
+    /// client may show.
     #[must_use]
     pub fn every_token(&self) -> Vec<String> {
-        self.world().state().users.every_token()
+        let state = self.world().state();
+        let mut tokens = state.users.every_token();
+        tokens.extend(state.system_users.tokens.iter().cloned());
+        tokens
     }
 
     /// How many requests reached the token endpoint, faults included.

@@ -67,6 +67,41 @@ pub enum Role {
     None,
 }
 
+/// What a v4 server refuses to call, checked at create, at an update that names the endpoint (also the one it has), and
+/// at the call. Older servers have no list. A name that does not resolve is refused whatever the list says, because it is
+/// looked up first (internal/net, `HostnameToIPList`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum DenyList {
+    /// None: an installation that emptied it.
+    Empty,
+    /// `Executions.DenyList` of v4.11.1 to v4.15.1: loopback and unspecified addresses.
+    #[default]
+    Loopback,
+    /// `HTTPClient.DenyList` of v4.15.2 and later: also private, shared and link-local addresses, and with them every name
+    /// below `svc` and `cluster.local` (observed on a build of v4 from July 2026).
+    Private,
+}
+
+/// How the token endpoint refuses an assertion that it does not believe.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum AssertionRefusal {
+    /// 500 `server_error`: v2.53.0 to v4.13.x (observed).
+    #[default]
+    ServerError,
+    /// 400 `invalid_grant` "invalid assertion": v4.14.0 and later (observed on a build of v4 from July 2026). Client
+    /// credentials are answered as ever.
+    InvalidGrant,
+}
+
+/// A function of the token endpoint that may have an execution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Function {
+    /// `function/preuserinfo`: part of every token request with the scope `openid`.
+    PreUserinfo,
+    /// `function/preaccesstoken`: part of every token request of a user whose access tokens are JSON web tokens.
+    PreAccessToken,
+}
+
 /// How to start a stand-in. `Options::default()` is a v2 server on any free port that accepts `127.0.0.1` as host.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "independent switches; every combination is a server that exists")]

@@ -21,8 +21,9 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::calls::Answer;
-use crate::core::store::Visibility;
+use crate::execution::{Course, Phase};
 use crate::fault::{Effect, Fault, Op};
+use crate::handler;
 use crate::handler::{classify, handle};
 use crate::oidc;
 use crate::request::{Reply, Request};
@@ -173,17 +174,37 @@ async fn serve(world: Arc<World>, incoming: http::Request<Incoming>) -> Result<R
     };
     let op = classify(&world, &request);
     let body = if op == Some(Op::Token) { oidc::redacted(&request) } else { request.body.clone() };
-    let index = world.arrived(op, &request, body);
+    let user = handler::user(&world, &request);
+    let index = world.arrived(op, &request, user, body);
     let mut logged = Logged { world: Arc::clone(&world), index, answer: Answer::None };
-    let fault = world.take_fault(op);
-    let response = match fault {
-        Some(fault) => act(&world, request, &fault).await?,
-        None => whole(&world, &handle(&world, &request, Visibility::Projected)),
+    let response = match world.hidden(&request) {
+        Some(code) => whole(&world, &proxy_page(code)),
+        None => after_look_up(world, request, op).await?,
     };
     if response.extensions().get::<Cut>().is_none() {
         logged.answer = Answer::Status(response.status().as_u16());
     }
     Ok(response)
+}
+
+/// Handles a request once its endpoint has been looked up; also when the client is gone by then.
+async fn after_look_up(world: Arc<World>, request: Request, op: Option<Op>) -> Result<Response<Body>, Closed> {
+    let fault = world.take_fault(op);
+    let Some(time) = handler::look_up_time(&world, &request, op) else { return respond(&world, request, fault).await };
+    let work = async move {
+        sleep(time).await;
+        let response = respond(&world, request, fault).await;
+        world.changed();
+        response
+    };
+    tokio::spawn(work).await.map_err(|_| Closed)?
+}
+
+async fn respond(world: &Arc<World>, request: Request, fault: Option<Arc<Fault>>) -> Result<Response<Body>, Closed> {
+    match fault {
+        Some(fault) => act(world, request, &fault).await,
+        None => Ok(whole(world, &handle(world, &request, &Course::Ordinary))),
+    }
 }
 
 /// Handles a request under a fault.
@@ -195,7 +216,7 @@ async fn act(world: &Arc<World>, request: Request, fault: &Fault) -> Result<Resp
             // A task of its own: the request is handled even when the client is gone by then.
             let handled = tokio::spawn(async move {
                 sleep(delay).await;
-                let reply = handle(&task_world, &request, Visibility::Projected);
+                let reply = handle(&task_world, &request, &Course::Ordinary);
                 task_world.changed();
                 reply
             });
@@ -206,7 +227,7 @@ async fn act(world: &Arc<World>, request: Request, fault: &Fault) -> Result<Resp
             let (task_world, delay) = (Arc::clone(world), *delay);
             tokio::spawn(async move {
                 sleep(delay).await;
-                handle(&task_world, &request, Visibility::Projected);
+                handle(&task_world, &request, &Course::Ordinary);
                 task_world.changed();
             });
             Err(Closed)
@@ -243,17 +264,25 @@ async fn act(world: &Arc<World>, request: Request, fault: &Fault) -> Result<Resp
             let _ = released.wait_for(|released| *released).await;
             Ok(whole(world, &reply))
         }
-        Effect::Ghost => {
-            let reply = handle(world, &request, Visibility::Ghost);
-            fault.announce();
-            Ok(whole(world, &reply))
+        Effect::Ghost => Ok(whole(world, &carry_out(world, &request, fault, &Course::Ghost))),
+        Effect::RequestExecution(interruption) => {
+            let course = Course::Interrupted(Phase::Request, interruption);
+            Ok(whole(world, &carry_out(world, &request, fault, &course)))
+        }
+        Effect::ResponseExecution(interruption) => {
+            let course = Course::Interrupted(Phase::Response, interruption);
+            Ok(whole(world, &carry_out(world, &request, fault, &course)))
         }
     }
 }
 
 /// Handles the request, then tells that the fault acted: who waits for that can rely on the commit.
 fn commit(world: &World, request: &Request, fault: &Fault) -> Reply {
-    let reply = handle(world, request, Visibility::Projected);
+    carry_out(world, request, fault, &Course::Ordinary)
+}
+
+fn carry_out(world: &World, request: &Request, fault: &Fault, course: &Course<'_>) -> Reply {
+    let reply = handle(world, request, course);
     world.changed();
     fault.announce();
     reply

@@ -75,7 +75,7 @@ impl StandIn {
 
     /// Another release takes over, at once and on the same address, with everything the instance holds: targets, events,
     /// users, credentials, tokens. Paths, shapes, checks and the version are its own; what it does not know of an older
-    /// or newer release it does not show. Between releases before and after v2.66.0 the read side is built anew (see
+    /// or newer release it does not show. Settings of `settings` stay, but for `set_version`. Between releases before and after v2.66.0 the read side is built anew (see
     /// `set_rebuild_time`). Real upgrades stop the server meanwhile: `pause`, `upgrade`, `resume`. Also the way back,
     /// which real servers do not have.
     pub fn upgrade(&self, generation: Generation) {
@@ -126,7 +126,7 @@ impl StandIn {
 
     /// Replaces the names that "DNS" knows (see `Options::resolvable_hosts`).
     pub fn set_resolvable_hosts(&self, hosts: &[&str]) {
-        self.world().state().resolvable = hosts.iter().map(|host| (*host).to_owned()).collect();
+        self.world().state().endpoints.resolvable = hosts.iter().map(|host| (*host).to_owned()).collect();
     }
 
     /// Moves the server's clock: event dates, token expiry and the `Date` header, in seconds from the real time. Event
@@ -179,6 +179,16 @@ impl StandIn {
     /// When the server would refuse it, e.g. because the name is taken: the test is wrong then.
     #[expect(clippy::must_use_candidate, reason = "a name is often enough")]
     pub fn external_create(&self, name: &str, deviations: TargetEdit) -> String {
+        self.external_create_by(&self.external_user_id(), name, deviations)
+    }
+
+    /// As `external_create`, by the user with this id: with `user_id()`, as somebody who has the operator's own account
+    /// (a script, Terraform, a second cluster).
+    ///
+    /// # Panics
+    /// As `external_create`.
+    #[expect(clippy::must_use_candidate, reason = "a name is often enough")]
+    pub fn external_create_by(&self, editor: &str, name: &str, deviations: TargetEdit) -> String {
         let target = NewTarget {
             name: deviations.name.unwrap_or_else(|| name.to_owned()),
             kind: deviations.kind.unwrap_or(TargetKind::Webhook),
@@ -187,7 +197,7 @@ impl StandIn {
             endpoint: deviations.endpoint.unwrap_or_else(|| "https://hooks.example.com/external".to_owned()),
             payload_type: deviations.payload_type.unwrap_or(PayloadType::UNSPECIFIED),
         };
-        let created = self.external(|commands| commands.add(target, Visibility::Projected));
+        let created = self.external(editor, |commands| commands.add(target, Visibility::Projected));
         created.expect("an external create must be one that the server accepts").id
     }
 
@@ -197,6 +207,14 @@ impl StandIn {
     /// # Panics
     /// When the server would refuse it (no such target, name taken): the test is wrong then.
     pub fn external_update(&self, id: &str, edit: TargetEdit) {
+        self.external_update_by(&self.external_user_id(), id, edit);
+    }
+
+    /// As `external_update`, by the user with this id.
+    ///
+    /// # Panics
+    /// As `external_update`.
+    pub fn external_update_by(&self, editor: &str, id: &str, edit: TargetEdit) {
         let current = self.world().state().store.existing(id).map(|model| model.kind);
         let touched = edit.kind.is_some() || edit.interrupt_on_error.is_some();
         let kind = edit.kind.or(current).filter(|_| touched);
@@ -208,7 +226,7 @@ impl StandIn {
             payload_type: edit.payload_type,
             new_signing_key: false,
         };
-        let changed = self.external(|commands| commands.change(id, change));
+        let changed = self.external(editor, |commands| commands.change(id, change));
         changed.expect("an external update must be one that the server accepts");
     }
 
@@ -225,14 +243,26 @@ impl StandIn {
     /// # Panics
     /// When there is no such target: the test is wrong then.
     pub fn external_delete(&self, id: &str) {
-        let existed = self.external(|commands| Ok(commands.remove(id)));
+        self.external_delete_by(&self.external_user_id(), id);
+    }
+
+    /// As `external_delete`, by the user with this id.
+    ///
+    /// # Panics
+    /// As `external_delete`.
+    pub fn external_delete_by(&self, editor: &str, id: &str) {
+        let existed = self.external(editor, |commands| Ok(commands.remove(id)));
         assert!(existed == Ok(true), "an external delete must be of a target that exists");
     }
 
-    fn external<T>(&self, run: impl FnOnce(&mut Commands<'_>) -> Result<T, ApiError>) -> Result<T, ApiError> {
+    fn external<T>(
+        &self,
+        editor: &str,
+        run: impl FnOnce(&mut Commands<'_>) -> Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
         let world = self.world();
         let mut state = world.state();
-        let result = run(&mut state.commands(&world.external_user_id, world.dialect().features()));
+        let result = run(&mut state.commands(editor, world.dialect().features()));
         drop(state);
         world.changed();
         result

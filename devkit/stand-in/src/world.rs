@@ -9,14 +9,18 @@ use tokio::sync::watch;
 use crate::calls::{Answer, Call};
 use crate::core::clock::{Clock, new_id, random_text};
 use crate::core::command::{Commands, Features};
+use crate::core::endpoint::EndpointRules;
 use crate::core::projection::Projection;
+use crate::core::query::MAX_LIMIT;
 use crate::core::store::EventStore;
+use crate::core::system_users::SystemUsers;
 use crate::core::users::{Refused, TokenKind, Users, invalid_token};
+use crate::core::window::Window;
 use crate::fault::{Fault, Op};
 use crate::generation::{Dialect, dialect};
 use crate::request::Request;
 use crate::wire::error::{ApiError, Code};
-use crate::{Generation, Options, Role};
+use crate::{AssertionRefusal, Function, Generation, Options, Role};
 
 /// The feature flag `actions`: a projection too, so a change becomes effective after the lag.
 pub(crate) struct ActionsFlag {
@@ -58,6 +62,8 @@ pub(crate) struct State {
     pub(crate) clock: Clock,
     pub(crate) projection: Projection,
     pub(crate) users: Users,
+    pub(crate) system_users: SystemUsers,
+    pub(crate) window: Window,
     /// How long an upgrade that builds the projection anew leaves reads empty.
     pub(crate) rebuild: Duration,
     /// Of the access tokens to come.
@@ -66,19 +72,29 @@ pub(crate) struct State {
     pub(crate) key_pairs: usize,
     pub(crate) actions: ActionsFlag,
     pub(crate) lag: Duration,
-    pub(crate) resolvable: Vec<String>,
+    pub(crate) endpoints: EndpointRules,
+    /// The most rows per page (`SystemDefaults.MaxQueryLimit`).
+    pub(crate) max_query_limit: u64,
+    /// What a proxy in front answers to paths with these beginnings.
+    pub(crate) hidden_paths: Vec<(String, u16)>,
+    /// Shown instead of the generation's own.
+    pub(crate) version: Option<String>,
+    pub(crate) error_slugs: bool,
+    pub(crate) assertion_refusal: AssertionRefusal,
+    pub(crate) failing_functions: Vec<Function>,
     pub(crate) calls: Vec<Call>,
 }
 
 impl State {
     /// The read side as it is visible now.
     pub(crate) fn reads(&mut self) -> &Projection {
-        self.projection.catch_up(&self.store.events, self.lag, Instant::now());
+        let visible = self.window.projected(&self.store.events);
+        self.projection.catch_up(visible, self.lag, Instant::now());
         &self.projection
     }
 
     pub(crate) fn commands<'a>(&'a mut self, editor: &'a str, features: Features) -> Commands<'a> {
-        Commands { store: &mut self.store, clock: &mut self.clock, editor, features, resolvable: &self.resolvable }
+        Commands { store: &mut self.store, clock: &mut self.clock, editor, features, endpoints: &self.endpoints }
     }
 }
 
@@ -136,13 +152,21 @@ impl World {
             clock: Clock::default(),
             projection: Projection::default(),
             users,
+            system_users: SystemUsers::default(),
+            window: Window::default(),
             rebuild: Duration::ZERO,
             token_lifetime: TOKEN_LIFETIME,
             // The first is the server's own.
             key_pairs: 1,
             actions,
             lag: Duration::ZERO,
-            resolvable: options.resolvable_hosts.clone(),
+            endpoints: EndpointRules { resolvable: options.resolvable_hosts.clone(), ..EndpointRules::default() },
+            max_query_limit: MAX_LIMIT,
+            hidden_paths: Vec::new(),
+            version: None,
+            error_slugs: false,
+            assertion_refusal: AssertionRefusal::default(),
+            failing_functions: Vec::new(),
             calls: Vec::new(),
         };
         Self {
@@ -175,6 +199,22 @@ impl World {
         if self.external_secure { "https" } else { "http" }
     }
 
+    /// What the server calls itself in its configuration: the audience of system users' tokens. The port is the one that
+    /// the request names, because a stand-in has no `ExternalPort`.
+    pub(crate) fn configured_origins(&self, request: &Request) -> Vec<String> {
+        let port = request.header("host").and_then(|host| host.rsplit_once(':')).map(|(_, port)| format!(":{port}"));
+        let port = port.unwrap_or_default();
+        let names = [Some(self.domain.as_str()), (!self.strict_host).then_some("127.0.0.1")];
+        names.into_iter().flatten().map(|name| format!("{}://{name}{port}", self.scheme())).collect()
+    }
+
+    /// What a proxy in front answers instead of the server.
+    pub(crate) fn hidden(&self, request: &Request) -> Option<u16> {
+        let state = self.state();
+        let hides = |(prefix, _): &&(String, u16)| request.raw_path.starts_with(prefix.as_str());
+        state.hidden_paths.iter().find(hides).map(|(_, status)| *status)
+    }
+
     fn served(&self) -> MutexGuard<'_, Served> {
         self.served.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -193,6 +233,7 @@ impl World {
     pub(crate) fn upgrade(&self, generation: Generation, bare_paths: bool) {
         let next = Served::new(generation, bare_paths);
         let mut state = self.state();
+        state.version = None;
         let last = std::mem::replace(&mut *self.served(), next);
         if last.dialect.features().signing != next.dialect.features().signing {
             state.store.project_ghosts();
@@ -231,16 +272,14 @@ impl World {
     }
 
     /// Logs the arrival of a call, with a body that may be told, and returns its place in the log.
-    pub(crate) fn arrived(&self, op: Option<Op>, request: &Request, body: String) -> usize {
+    pub(crate) fn arrived(&self, op: Option<Op>, request: &Request, user: Option<String>, body: String) -> usize {
         let mut state = self.state();
-        let now = state.clock.now();
-        let caller = state.users.authenticate(request.header("authorization"), now, |reason| self.refuse(reason));
         state.calls.push(Call {
             at: self.started.elapsed(),
             op,
             method: request.method.to_string(),
             path: request.path_and_query(),
-            user: caller.ok().map(|caller| caller.user),
+            user,
             traceparent: request.header("traceparent").map(str::to_owned),
             body,
             answer: Answer::Pending,

@@ -2,7 +2,7 @@
 //! that was created with `interruptOnError` silently leaves out.
 
 use super::clock::{Clock, new_id, random_text};
-use super::endpoint::is_denied;
+use super::endpoint::EndpointRules;
 use super::store::{EventStore, Fields, NameTaken, Visibility, WriteModel};
 use crate::wire::error::{ApiError, Code};
 use crate::wire::go_url;
@@ -25,7 +25,7 @@ pub(crate) struct Commands<'a> {
     pub(crate) clock: &'a mut Clock,
     pub(crate) editor: &'a str,
     pub(crate) features: Features,
-    pub(crate) resolvable: &'a [String],
+    pub(crate) endpoints: &'a EndpointRules,
 }
 
 /// A valid request to create.
@@ -127,7 +127,7 @@ impl Commands<'_> {
         let Some(endpoint) = endpoint else { return Ok(()) };
         let invalid = |_| ApiError::zitadel(Code::InvalidArgument, ids.invalid_url, "Target has an invalid URL");
         let url = go_url::parse(endpoint).map_err(invalid)?;
-        if self.features.deny_list && is_denied(&url, self.resolvable) {
+        if self.features.deny_list && self.endpoints.deny(&url) {
             return Err(ApiError::zitadel(Code::InvalidArgument, ids.denied_url, "Errors.Target.DeniedURL"));
         }
         Ok(())
@@ -169,8 +169,8 @@ mod tests {
         let (mut store, mut clock) = (EventStore::default(), Clock::default());
         let features = Features { deny_list: false, signing: false, payload_types: false };
         let id = {
-            let mut commands =
-                Commands { store: &mut store, clock: &mut clock, editor: "u", features, resolvable: &[] };
+            let endpoints = &EndpointRules::default();
+            let mut commands = Commands { store: &mut store, clock: &mut clock, editor: "u", features, endpoints };
             let new = NewTarget {
                 name: "a".to_owned(),
                 kind: TargetKind::Webhook,
@@ -191,8 +191,8 @@ mod tests {
             (TargetKind::Webhook, true, 4, true),
             (TargetKind::Webhook, false, 5, false),
         ] {
-            let mut commands =
-                Commands { store: &mut store, clock: &mut clock, editor: "u", features, resolvable: &[] };
+            let endpoints = &EndpointRules::default();
+            let mut commands = Commands { store: &mut store, clock: &mut clock, editor: "u", features, endpoints };
             commands.change(&id, Change { kind: Some((kind, flag)), ..Change::default() }).unwrap();
             reads.catch_up(&store.events, Duration::ZERO, Instant::now());
             let row = reads.row(&id).unwrap();

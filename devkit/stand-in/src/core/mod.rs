@@ -7,4 +7,6 @@ pub(crate) mod endpoint;
 pub(crate) mod projection;
 pub(crate) mod query;
 pub(crate) mod store;
+pub(crate) mod system_users;
 pub(crate) mod users;
+pub(crate) mod window;

@@ -4,6 +4,21 @@ use std::cmp::Ordering;
 
 use super::projection::Row;
 use crate::TargetKind;
+use crate::wire::error::{ApiError, Code};
+
+/// Rows per page when a search names no limit (`SystemDefaults.DefaultQueryLimit`); also where the most is less.
+const DEFAULT_LIMIT: u64 = 100;
+/// The most rows per page unless configured otherwise (`SystemDefaults.MaxQueryLimit`).
+pub(crate) const MAX_LIMIT: u64 = 1000;
+
+/// How many rows a page has, on v2.59.0 and later (internal/api/grpc/filter, `PaginationPbToQuery`; observed).
+pub(crate) fn page_size(asked: u64, most: u64) -> Result<u64, ApiError> {
+    match asked {
+        0 => Ok(DEFAULT_LIMIT),
+        asked if asked > most => Err(ApiError::zitadel(Code::InvalidArgument, "QUERY-4M0fs", "Limit exceeded")),
+        asked => Ok(asked),
+    }
+}
 
 /// How a name is compared; numbered as in every generation's enum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

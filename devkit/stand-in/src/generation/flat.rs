@@ -11,15 +11,12 @@ use super::fields::{self, MAX_ID};
 use super::{Invocation, column, flag, target};
 use crate::core::command::Features;
 use crate::core::projection::Row;
-use crate::core::query::{Search, search};
+use crate::core::query::{Search, page_size, search};
 use crate::router::Rpc;
 use crate::wire::error::{ApiError, Code};
 use crate::wire::format::timestamp;
 use crate::wire::proto::{Decoded, Message};
 use crate::world::State;
-
-const DEFAULT_LIMIT: u64 = 100;
-const MAX_LIMIT: u64 = 1000;
 
 /// The routes below a prefix; only the path of searches differs between servers.
 macro_rules! routes {
@@ -139,13 +136,7 @@ impl Api {
     fn list(&self, call: &Invocation<'_>, state: &mut State) -> Result<Value, ApiError> {
         let empty = Decoded::default();
         let paging = call.body.message("pagination").unwrap_or(&empty);
-        let limit = match paging.uint("limit") {
-            0 => DEFAULT_LIMIT,
-            limit if limit > MAX_LIMIT => {
-                return Err(ApiError::zitadel(Code::InvalidArgument, "QUERY-4M0fs", "Limit exceeded"));
-            }
-            limit => limit,
-        };
+        let limit = page_size(paging.uint("limit"), state.max_query_limit)?;
         let wanted = Search {
             filters: fields::filters(call.body, &SEARCH_NAMES).map_err(ApiError::plain)?,
             column: column(call.body.number("sortingColumn")),

@@ -112,6 +112,15 @@ pub(crate) trait Dialect: Send + Sync {
     fn names_unknown_users(&self) -> bool {
         false
     }
+    /// Whether a target may choose the answer to the call that it interrupts, and whether its own failure is an error
+    /// with an id (v2.60 and later; observed on v2.71.19, not on v2.58.7).
+    fn forwards_execution_errors(&self) -> bool {
+        true
+    }
+    /// Whether functions run (v3.0.0 and later; observed on v3.4.9 and v4.13.1).
+    fn runs_functions(&self) -> bool {
+        true
+    }
     /// What `commands` store and check beyond the common.
     fn features(&self) -> crate::core::command::Features;
     /// Field validation (PGV), before the handler.

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::core::command::Features;
 use crate::core::projection::Row;
-use crate::core::query::{Search, search};
+use crate::core::query::{Search, page_size, search};
 use crate::core::users::Permission;
 use crate::request::Request;
 use crate::router::{Route, Rpc, Verb};
@@ -25,8 +25,6 @@ use crate::wire::proto::{Decoded, Message, ScalarErrors};
 use crate::world::{State, World};
 
 const MAX_ENDPOINT: usize = 1000;
-const DEFAULT_LIMIT: u64 = 100;
-const MAX_LIMIT: u64 = 1000;
 
 macro_rules! routes {
     ($prefix:literal) => {
@@ -125,6 +123,10 @@ impl Dialect for ResourcesV3Alpha {
         }
     }
 
+    fn runs_functions(&self) -> bool {
+        false
+    }
+
     fn features(&self) -> Features {
         Features { deny_list: false, signing: !self.bare, payload_types: false }
     }
@@ -220,13 +222,7 @@ fn shown(call: &Invocation<'_>, row: &Row) -> Value {
 fn list(call: &Invocation<'_>, state: &mut State) -> Result<Value, ApiError> {
     let empty = Decoded::default();
     let paging = call.body.message("query").unwrap_or(&empty);
-    let limit = match paging.uint("limit") {
-        0 => DEFAULT_LIMIT,
-        limit if limit > MAX_LIMIT => {
-            return Err(ApiError::zitadel(Code::InvalidArgument, "QUERY-4M0fs", "Limit exceeded"));
-        }
-        limit => limit,
-    };
+    let limit = page_size(paging.uint("limit"), state.max_query_limit)?;
     let wanted = Search {
         filters: fields::filters(call.body, &SEARCH_NAMES).map_err(ApiError::plain)?,
         column: column(call.body.number("sortingColumn")),

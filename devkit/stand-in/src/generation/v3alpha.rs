@@ -130,6 +130,14 @@ impl Dialect for V3Alpha {
         true
     }
 
+    fn forwards_execution_errors(&self) -> bool {
+        false
+    }
+
+    fn runs_functions(&self) -> bool {
+        false
+    }
+
     fn features(&self) -> Features {
         Features { deny_list: false, signing: false, payload_types: false }
     }

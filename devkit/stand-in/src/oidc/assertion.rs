@@ -35,14 +35,14 @@ pub(super) fn check(assertion: &str, issuer: &str, users: &Users, now: Timestamp
 }
 
 /// Exactly the issuer: no trailing slash, no other scheme.
-fn is_meant_for(audience: &Value, issuer: &str) -> bool {
+pub(super) fn is_meant_for(audience: &Value, issuer: &str) -> bool {
     match audience {
         Value::Array(all) => all.iter().any(|one| one == issuer),
         one => one == issuer,
     }
 }
 
-fn is_timely(claims: &Value, now: Timestamp) -> bool {
+pub(super) fn is_timely(claims: &Value, now: Timestamp) -> bool {
     let time = |name: &str| claims[name].as_i64().and_then(|seconds| Timestamp::from_second(seconds).ok());
     let (Some(expiry), Some(issued)) = (time("exp"), time("iat")) else { return false };
     let (latest, oldest) = (rounded(now, OFFSET), rounded(now, -MAX_AGE));

@@ -12,6 +12,7 @@ use crate::core::users::{AccountState, TokenKind, TokenShape};
 use crate::generation::Dialect;
 use crate::request::Request;
 use crate::world::{State, World};
+use crate::{AssertionRefusal, Function};
 
 /// The scope that makes a token good for ZITADEL's own API.
 const API_SCOPE: &str = "urn:zitadel:iam:org:project:id:zitadel:aud";
@@ -32,7 +33,19 @@ pub(super) fn answer(world: &World, dialect: &dyn Dialect, issuer: &str, request
     if !is_active {
         return Err(Refusal::invalid_request("Errors.User.NotActive"));
     }
+    let shape = state.users.account(&user).map(|account| account.token_shape).unwrap_or_default();
+    let fails = |function: &Function| match function {
+        Function::PreUserinfo => asked(scope, "openid"),
+        Function::PreAccessToken => shape == TokenShape::Jwt,
+    };
+    if dialect.runs_functions() && state.failing_functions.iter().any(fails) {
+        return Err(Refusal::internal());
+    }
     Ok(token(&mut state, &user, issuer, scope))
+}
+
+fn asked(scope: &str, name: &str) -> bool {
+    scope.split(' ').any(|one| one == name)
 }
 
 fn by_assertion(state: &State, dialect: &dyn Dialect, issuer: &str, form: &Form) -> Result<String, Refusal> {
@@ -42,7 +55,10 @@ fn by_assertion(state: &State, dialect: &dyn Dialect, issuer: &str, form: &Form)
     }
     assertion::check(assertion, issuer, &state.users, state.clock.now()).map_err(|fault| match fault {
         Fault::UnknownUser if dialect.names_unknown_users() => Refusal::user_not_found(),
-        Fault::UnknownUser | Fault::Other => Refusal::internal(),
+        Fault::UnknownUser | Fault::Other => match state.assertion_refusal {
+            AssertionRefusal::ServerError => Refusal::internal(),
+            AssertionRefusal::InvalidGrant => Refusal::invalid_grant(),
+        },
     })
 }
 
@@ -60,11 +76,10 @@ fn by_secret(state: &State, client: &Client) -> Result<String, Refusal> {
 }
 
 fn token(state: &mut State, user: &str, issuer: &str, scope: &str) -> Value {
-    let asked = |name: &str| scope.split(' ').any(|one| one == name);
     let (now, lifetime) = (state.clock.now(), state.token_lifetime);
     let lifetime = SignedDuration::try_from(lifetime).unwrap_or(SignedDuration::MAX);
     let expiry = now.saturating_add(lifetime).unwrap_or(Timestamp::MAX);
-    let kind = TokenKind::Issued { for_api: asked(API_SCOPE) };
+    let kind = TokenKind::Issued { for_api: asked(scope, API_SCOPE) };
     let signed = |id: &str| {
         let (start, end) = (now.as_second(), expiry.as_second());
         let claims = json!({ "iss": issuer, "sub": user, "aud": [issuer], "iat": start, "exp": end, "jti": id });
@@ -82,7 +97,7 @@ fn token(state: &mut State, user: &str, issuer: &str, scope: &str) -> Value {
     // Whole seconds that are left when the answer is written: 43199 of twelve hours (observed).
     let left = (lifetime - SignedDuration::from_nanos(1)).as_secs().max(0);
     let mut answer = json!({ "access_token": access_token, "token_type": "Bearer", "expires_in": left });
-    if asked("openid") {
+    if asked(scope, "openid") {
         answer["id_token"] = json!(signed(&new_id()));
     }
     answer

@@ -2,10 +2,12 @@
 //! speak OAuth's own language instead of gRPC's. May use `core`, the dialects and requests; nothing of the Actions API.
 
 mod assertion;
+mod der;
 mod discovery;
 mod form;
 mod grant;
 mod signature;
+mod system_user;
 
 use http::StatusCode;
 use serde_json::json;
@@ -17,6 +19,7 @@ use crate::request::{Reply, Request};
 use crate::world::World;
 
 pub(crate) use signature::KeyPair;
+pub(crate) use system_user::{system_key, system_user};
 
 const TOKEN: &str = "/oauth/v2/token";
 const DISCOVERY: &str = "/.well-known/openid-configuration";
@@ -80,6 +83,11 @@ impl Refusal {
     fn internal() -> Self {
         let description = "Errors.Internal".to_owned();
         Self { status: StatusCode::INTERNAL_SERVER_ERROR, error: "server_error", description }
+    }
+
+    /// As `internal`, by servers of v4.14.0 and later (observed on a build of v4 from July 2026).
+    fn invalid_grant() -> Self {
+        Self::bad_request("invalid_grant", "invalid assertion")
     }
 
     fn reply(&self) -> Reply {

@@ -15,20 +15,29 @@ use serde_json::{Value, json};
 /// elsewhere. PKCS#1, 2048 bits, as ZITADEL makes them.
 const PAIRS: [&str; 4] =
     [include_str!("keys/1.pem"), include_str!("keys/2.pem"), include_str!("keys/3.pem"), include_str!("keys/4.pem")];
+/// Their public halves, in PEM.
+const PUBLIC_KEYS: [&str; 4] =
+    [include_str!("keys/1.pub"), include_str!("keys/2.pub"), include_str!("keys/3.pub"), include_str!("keys/4.pub")];
+/// Self-signed certificates of them, valid from 2020 to 2119.
+const CERTIFICATES: [&str; 4] =
+    [include_str!("keys/1.crt"), include_str!("keys/2.crt"), include_str!("keys/3.crt"), include_str!("keys/4.crt")];
 
 /// A key pair.
 pub(crate) struct KeyPair {
     pub(crate) pem: &'static str,
+    pub(crate) public_pem: &'static str,
+    pub(crate) certificate: &'static str,
     pair: RsaKeyPair,
 }
 
 impl KeyPair {
     /// The n-th; they repeat after a while.
     pub(crate) fn number(n: usize) -> Self {
-        let pem = PAIRS[n % PAIRS.len()];
+        let n = n % PAIRS.len();
+        let pem = PAIRS[n];
         let der = PrivatePkcs1KeyDer::from_pem_slice(pem.as_bytes()).expect("the constants above are PEM");
         let pair = RsaKeyPair::from_der(der.secret_pkcs1_der()).expect("the constants above are RSA keys");
-        Self { pem, pair }
+        Self { pem, public_pem: PUBLIC_KEYS[n], certificate: CERTIFICATES[n], pair }
     }
 
     /// PKCS#1, DER.

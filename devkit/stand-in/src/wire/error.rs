@@ -12,6 +12,7 @@ pub(crate) enum Code {
     NotFound = 5,
     AlreadyExists = 6,
     PermissionDenied = 7,
+    ResourceExhausted = 8,
     FailedPrecondition = 9,
     Unimplemented = 12,
     Unauthenticated = 16,
@@ -25,6 +26,7 @@ impl Code {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::AlreadyExists => StatusCode::CONFLICT,
             Self::PermissionDenied => StatusCode::FORBIDDEN,
+            Self::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
             Self::Unimplemented => StatusCode::NOT_IMPLEMENTED,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
         }
@@ -36,6 +38,8 @@ impl Code {
 enum Origin {
     /// ZITADEL's own error with this id.
     Zitadel(&'static str),
+    /// The same in the newest servers' detail, which calls the id a slug.
+    Slug(&'static str),
     /// The gateway, the validation, the instance lookup: no details.
     Bare,
     /// A plain Go error that nobody expected.
@@ -79,8 +83,16 @@ impl ApiError {
 
     /// Translates the text when ZITADEL raised the error itself.
     pub(crate) fn localized(mut self, translate: impl Fn(&str) -> Option<&'static str>) -> Self {
-        if let (Origin::Zitadel(_), Some(text)) = (self.origin, translate(&self.text)) {
+        if let (Origin::Zitadel(_) | Origin::Slug(_), Some(text)) = (self.origin, translate(&self.text)) {
             text.clone_into(&mut self.text);
+        }
+        self
+    }
+
+    /// With a slug where there is an id.
+    pub(crate) fn slugged(mut self) -> Self {
+        if let Origin::Zitadel(id) = self.origin {
+            self.origin = Origin::Slug(id);
         }
         self
     }
@@ -96,7 +108,7 @@ impl ApiError {
 
     fn message(&self) -> String {
         match self.origin {
-            Origin::Zitadel(id) => format!("{} ({id})", self.text),
+            Origin::Zitadel(id) | Origin::Slug(id) => format!("{} ({id})", self.text),
             Origin::Bare | Origin::Plain => self.text.clone(),
         }
     }
@@ -104,12 +116,18 @@ impl ApiError {
     /// `wraps_plain`: newer servers wrap plain errors in their own detail, without an id (v4.13.1, observed).
     pub(crate) fn body(&self, wraps_plain: bool) -> Value {
         const DETAIL: &str = "type.googleapis.com/zitadel.v1.ErrorDetail";
+        const SLUG_DETAIL: &str = "type.googleapis.com/zitadel.error.v2.ErrorDetail";
         let code = self.code as u8;
         match self.origin {
             Origin::Zitadel(id) => json!({
                 "code": code,
                 "message": self.message(),
                 "details": [{ "@type": DETAIL, "id": id, "message": self.text }],
+            }),
+            Origin::Slug(slug) => json!({
+                "code": code,
+                "message": self.message(),
+                "details": [{ "@type": SLUG_DETAIL, "slug": slug, "message": self.text }],
             }),
             Origin::Plain if wraps_plain => json!({
                 "code": code,

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use zitadel_stand_in::StandIn;
+use zitadel_stand_in::{Generation, Options, StandIn};
 
 /// A request. `host` and `content-length` are added unless given.
 #[derive(Clone, Debug, Default)]
@@ -107,4 +107,84 @@ pub async fn ask(server: &StandIn, method: &str, path: &str, body: &str) -> Resp
 pub async fn try_ask(server: &StandIn, method: &str, path: &str, body: &str) -> Option<Response> {
     let request = Request::new(method, path).bearer(&server.token()).body(body);
     send(address(server), &request).await.unwrap()
+}
+
+/// Where a generation has its targets, and how it reaches them.
+#[derive(Clone, Copy, Debug)]
+pub struct Api {
+    pub generation: Generation,
+    pub targets: &'static str,
+    pub update: &'static str,
+    pub search: &'static str,
+}
+
+pub const APIS: [Api; 4] = [
+    Api { generation: Generation::V3Alpha, targets: "/v3alpha/targets", update: "PUT", search: "search" },
+    Api {
+        generation: Generation::ResourcesV3Alpha,
+        targets: "/resources/v3alpha/actions/targets",
+        update: "PATCH",
+        search: "_search",
+    },
+    Api { generation: Generation::V2Beta, targets: "/v2beta/actions/targets", update: "POST", search: "_search" },
+    Api { generation: Generation::V2, targets: "/v2/actions/targets", update: "POST", search: "search" },
+];
+
+impl Api {
+    pub async fn start(&self) -> StandIn {
+        StandIn::start(Options::new(self.generation)).await.unwrap()
+    }
+
+    pub fn one(&self, id: &str) -> String {
+        format!("{}/{id}", self.targets)
+    }
+
+    pub async fn create(&self, server: &StandIn, name: &str) -> Response {
+        ask(server, "POST", self.targets, &new_target(name, "https://hooks.example.com/x")).await
+    }
+
+    /// A page of targets; how long it is to be is said where the generation wants it.
+    pub async fn list(&self, server: &StandIn, limit: Option<u64>) -> Response {
+        let path = format!("{}/{}", self.targets, self.search);
+        let limit = limit.map(|limit| limit.to_string());
+        let paging = limit.map(|limit| serde_json::json!({ "limit": limit }));
+        let (path, body) = match (self.generation, paging) {
+            (Generation::ResourcesV3Alpha, Some(paging)) => {
+                (format!("{path}?query.limit={}", paging["limit"].as_str().unwrap()), "[]".to_owned())
+            }
+            (Generation::ResourcesV3Alpha, None) => (path, "[]".to_owned()),
+            (_, None) => (path, "{}".to_owned()),
+            (Generation::V3Alpha, Some(paging)) => (path, serde_json::json!({ "query": paging }).to_string()),
+            (_, Some(paging)) => (path, serde_json::json!({ "pagination": paging }).to_string()),
+        };
+        ask(server, "POST", &path, &body).await
+    }
+}
+
+/// A body that every generation accepts.
+pub fn new_target(name: &str, endpoint: &str) -> String {
+    serde_json::json!({ "name": name, "restWebhook": {}, "timeout": "10s", "endpoint": endpoint }).to_string()
+}
+
+/// The rows of a page of targets.
+pub fn rows(answer: &Response) -> usize {
+    let body = answer.json();
+    let rows = body.get("result").or_else(|| body.get("targets")).and_then(serde_json::Value::as_array);
+    rows.map_or(0, Vec::len)
+}
+
+/// Status, gRPC code and error id.
+pub fn refusal(answer: &Response) -> (u16, u64, Option<String>) {
+    let body = answer.json();
+    let id = body["details"][0]["id"].as_str().map(str::to_owned);
+    (answer.status, body["code"].as_u64().unwrap_or_default(), id)
+}
+
+/// The targets that the event store search shows.
+pub async fn found_events(server: &StandIn) -> Vec<String> {
+    let answer = ask(server, "POST", "/admin/v1/events/_search", r#"{"asc":true}"#).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let body = answer.json();
+    let events = body["events"].as_array().cloned().unwrap_or_default();
+    events.iter().map(|event| event["payload"]["name"].as_str().unwrap_or("-").to_owned()).collect()
 }
