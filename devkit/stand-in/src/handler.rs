@@ -1,6 +1,8 @@
 //! One request from its text to its answer, in the order of the real server: gateway (JSON), instance by host,
 //! token, permission, validation, command or query.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use serde_json::Value;
 
@@ -17,7 +19,6 @@ use crate::wire::proto::{Decoded, Message, decode};
 use crate::wire::{binding, json};
 use crate::world::{State, World};
 use crate::{oidc, probe};
-use std::time::Duration;
 
 /// The operation behind a request, for the log and for faults.
 pub(crate) fn classify(world: &World, request: &Request) -> Option<Op> {

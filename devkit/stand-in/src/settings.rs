@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use crate::core::window::Window;
+use crate::core::query::MAX_LIMIT;
+use crate::world::State;
 use crate::{AssertionRefusal, DenyList, Function, StandIn};
 
 /// Who does not see hidden events.
@@ -17,27 +18,23 @@ pub enum HiddenFrom {
 }
 
 impl StandIn {
-    /// From now on the event store search leaves newer events out, silently and with 200, until `show_events`. Commands see
-    /// them: names stay taken. So do 2.x servers on PostgreSQL while an older push is still open, e.g. of a pod that lost
+    /// From now on the event store search leaves newer events out, silently and with 200, until `show_events` (or a
+    /// `restore`). Hiding again changes nothing for what is hidden already. Commands see everything: names stay taken. So do 2.x servers on PostgreSQL while an older push is still open, e.g. of a pod that lost
     /// its node: `AwaitOpenTransactions` is a filter there (`"position" < min(xact_start)`,
     /// internal/eventstore/repository/sql/crdb.go, in ListEvents and in every projection). On 3.x and 4.x it waits
     /// instead, i.e. `Effect::Latency` or `Effect::HoldReply` on `Op::Events`.
     pub fn hide_events_from_now(&self, from: HiddenFrom) {
         let mut state = self.world().state();
-        if from == HiddenFrom::SearchAndReads {
-            // What was visible until now stays visible.
-            state.reads();
-        }
         let count = state.store.events.len();
-        let hides_from_reads = from == HiddenFrom::SearchAndReads;
-        state.window = Window { hidden_from: Some(count), hides_from_reads, ..state.window };
+        state.window.searchable.get_or_insert(count);
+        if from == HiddenFrom::SearchAndReads {
+            state.window.projectable.get_or_insert(count);
+        }
     }
 
     /// The way back from `hide_events_from_now`: everything appears, with the dates of the writes.
     pub fn show_events(&self) {
-        let mut state = self.world().state();
-        state.window = Window { hidden_from: None, hides_from_reads: false, ..state.window };
-        drop(state);
+        self.world().state().window.open();
         self.world().changed();
     }
 
@@ -110,4 +107,27 @@ impl StandIn {
     pub fn set_failing_functions(&self, functions: &[Function]) {
         self.world().state().failing_functions = functions.to_vec();
     }
+}
+
+/// For the dump: what is not as at start.
+pub(crate) fn describe(state: &State) -> Vec<String> {
+    let State { window, endpoints, .. } = state;
+    let hidden = window.searchable.map(|count| format!("events hidden from the search: after the first {count}"));
+    let unseen = window.projectable.map(|count| format!("events hidden from reads: after the first {count}"));
+    let forgotten = (window.forgotten > 0).then(|| format!("events forgotten: the first {}", window.forgotten));
+    let retention = window.retention.map(|age| format!("events kept for {age:?}"));
+    let limit = (state.max_query_limit != MAX_LIMIT).then(|| format!("rows per page: {}", state.max_query_limit));
+    let paths = (!state.hidden_paths.is_empty()).then(|| format!("hidden paths: {:?}", state.hidden_paths));
+    let slow = (!endpoints.slow.is_empty()).then(|| format!("slow look-ups: {:?}", endpoints.slow));
+    let deny_list =
+        (endpoints.deny_list != DenyList::default()).then(|| format!("deny list: {:?}", endpoints.deny_list));
+    let version = state.version.as_ref().map(|version| format!("version: {version}"));
+    let slugs = state.error_slugs.then(|| "errors have slugs".to_owned());
+    let refusal = state.assertion_refusal;
+    let refusal = (refusal != AssertionRefusal::default()).then(|| format!("bad assertions: {refusal:?}"));
+    let functions =
+        (!state.failing_functions.is_empty()).then(|| format!("failing functions: {:?}", state.failing_functions));
+    let events = [hidden, unseen, forgotten, retention];
+    let rest = [limit, paths, slow, deny_list, version, slugs, refusal, functions];
+    events.into_iter().chain(rest).flatten().collect()
 }

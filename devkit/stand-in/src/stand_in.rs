@@ -12,6 +12,7 @@ use crate::core::command::{Change, Commands, NewTarget};
 use crate::core::projection::Projection;
 use crate::core::store::{EventStore, Visibility};
 use crate::server::Server;
+use crate::settings::describe;
 use crate::wire::error::ApiError;
 use crate::world::World;
 use crate::{
@@ -97,6 +98,7 @@ impl StandIn {
     pub fn restore(&self, backup: &Backup) {
         let mut state = self.world().state();
         state.store = backup.0.clone();
+        state.window.open();
         state.projection = Projection::default();
         drop(state);
         self.world().changed();
@@ -294,7 +296,7 @@ impl StandIn {
         self.inner.server.resume().await
     }
 
-    /// Calls, events, targets and faults as readable text for the output of a failed test. Contains no token.
+    /// Calls, events, targets, faults and settings as readable text for the output of a failed test. Contains no token.
     #[must_use]
     pub fn dump(&self) -> String {
         let mut lines = vec![format!("ZITADEL stand-in, {} on {}", self.generation(), self.url())];
@@ -305,6 +307,7 @@ impl StandIn {
         section("calls", self.calls().iter().map(Call::to_string).collect());
         section("events", self.events().iter().map(show_event).collect());
         section("targets", self.targets().iter().map(show_target).collect());
+        section("settings", describe(&self.world().state()));
         section("faults", self.world().faults().iter().map(|fault| fault.describe()).collect());
         lines.join("\n")
     }

@@ -43,13 +43,21 @@ async fn an_open_transaction_hides_writes_from_reads_too() {
 }
 
 #[tokio::test]
-async fn what_happens_on_hidden_targets_can_be_put_back_by_a_backup() {
+async fn hiding_again_hides_from_reads_what_comes_after_it_and_a_restored_database_hides_nothing() {
     let server = APIS[0].start().await;
     let empty = server.back_up();
+    let seen = async || (found_events(&server).await.len(), rows(&APIS[0].list(&server, None).await));
     server.external_create("a", TargetEdit::default());
+    server.hide_events_from_now(HiddenFrom::Search);
+    server.external_create("b", TargetEdit::default());
+    assert_eq!(seen().await, (1, 2));
     server.hide_events_from_now(HiddenFrom::SearchAndReads);
+    server.external_create("c", TargetEdit::default());
+    assert_eq!(seen().await, (1, 2));
+    assert!(server.dump().contains("events hidden from reads: after the first 2"), "{}", server.dump());
     server.restore(&empty);
-    assert_eq!((found_events(&server).await.len(), rows(&APIS[0].list(&server, None).await)), (0, 0));
+    server.external_create("d", TargetEdit::default());
+    assert_eq!(seen().await, (1, 1));
 }
 
 #[tokio::test]

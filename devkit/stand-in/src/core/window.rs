@@ -11,10 +11,10 @@ use super::store::Stored;
 pub(crate) struct Window {
     /// How many of the oldest are forgotten.
     pub(crate) forgotten: usize,
-    /// How many there were when the newer ones were hidden.
-    pub(crate) hidden_from: Option<usize>,
-    /// Whether the read side does not see the hidden ones either.
-    pub(crate) hides_from_reads: bool,
+    /// How many there were when the newer ones were hidden from the search.
+    pub(crate) searchable: Option<usize>,
+    /// How many there were when the newer ones were hidden from the read side: at least as many as it has seen.
+    pub(crate) projectable: Option<usize>,
     /// How old an event may be.
     pub(crate) retention: Option<Duration>,
 }
@@ -26,7 +26,7 @@ impl Window {
         events: &'a [Stored],
         now: Timestamp,
     ) -> impl DoubleEndedIterator<Item = &'a Stored> + use<'a> {
-        let end = self.end(events);
+        let end = self.searchable.unwrap_or(events.len()).min(events.len());
         let start = self.forgotten.min(end);
         let kept = self.retention.and_then(|age| now.checked_sub(SignedDuration::try_from(age).ok()?).ok());
         events[start..end].iter().filter(move |stored| kept.is_none_or(|kept| stored.event.creation_date > kept))
@@ -34,10 +34,11 @@ impl Window {
 
     /// The events that the read side looks at.
     pub(crate) fn projected<'a>(&self, events: &'a [Stored]) -> &'a [Stored] {
-        if self.hides_from_reads { &events[..self.end(events)] } else { events }
+        &events[..self.projectable.unwrap_or(events.len()).min(events.len())]
     }
 
-    fn end(&self, events: &[Stored]) -> usize {
-        self.hidden_from.unwrap_or(events.len()).min(events.len())
+    /// Everything that is there may be seen.
+    pub(crate) fn open(&mut self) {
+        (self.searchable, self.projectable) = (None, None);
     }
 }
