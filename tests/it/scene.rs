@@ -48,7 +48,7 @@ impl Real {
     /// What happened to targets that were created under a name of this run.
     async fn story(&self, run: &str) -> Result<Vec<(TargetId, Told)>, Error> {
         let events = self.client.events(&EventQuery::Story(self.since)).await?;
-        let begun = |event: &&_| matches!(event, (_, Told::Added(name)) if carries(name, run));
+        let begun = |event: &&_| matches!(event, (_, Told::Added(posting)) if carries(&posting.name, run));
         let events: Vec<_> = events.into_iter().map(|event| (event.id, event.kind)).collect();
         let ours: Vec<TargetId> = events.iter().filter(begun).map(|(id, _)| id.clone()).collect();
         Ok(events.into_iter().filter(|(id, _)| ours.contains(id)).collect())
