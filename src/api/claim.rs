@@ -22,6 +22,11 @@ pub struct Claim {
     /// what is not newer was there before, whoever made it, and is not what this claim announces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Timestamp>,
+    /// Ids of targets with events shortly before `after`. A database clock that steps back may date the announced create
+    /// before `after`, but never gives it one of these ids. Absent where they were too many, and in claims of older
+    /// versions: then `after` alone counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known: Option<Vec<String>>,
     /// When the newest create was claimed. Equal to `since` unless an earlier attempt had no readable answer.
     pub time: Timestamp,
     /// The id that the new target replaces, when a former remote target was deleted by somebody else. The claim is
@@ -117,6 +122,7 @@ impl Claim {
             instance: None,
             since: time,
             after: None,
+            known: None,
             time,
             replaces: None,
             repairs: 0,

@@ -11,7 +11,7 @@ use crate::api::claim::ClaimState;
 use crate::api::reason::Reason;
 use crate::api::target::{ManagementPolicy, Target};
 use crate::plan::custody::Origin;
-use crate::plan::facts::Newest;
+use crate::plan::facts::{Bound, Newest};
 use crate::plan::names::{self, NameHolder, Named};
 use crate::plan::{Answer, Candidate, Change, Connection, Other};
 use crate::zitadel::error::ApiError;
@@ -50,8 +50,8 @@ impl Pass<'_> {
         self.context.co_holder(id, &self.object)
     }
 
-    /// Date of the newest event of any target, asked after this moment.
-    pub(super) async fn bound(&self) -> Result<Option<Timestamp>, Error> {
+    /// How far the event store has come, asked after this moment.
+    pub(super) async fn bound(&self) -> Result<Bound, Error> {
         let Some(link) = &self.link else { return Err(Error::Setup("the connection is not known yet".into())) };
         link.bound.newest(self.zitadel()?).await
     }

@@ -63,7 +63,10 @@ pub(super) fn begin(
 fn with_bound(claim: Claim, facts: &Facts) -> Step {
     match &facts.bound {
         None => Step::Bound,
-        Some(Ok(newest)) => Step::Claim(Claim { after: Some(newest.unwrap_or(Timestamp::UNIX_EPOCH)), ..claim }),
+        Some(Ok(bound)) => {
+            let known = bound.recent.as_ref().map(|ids| ids.iter().map(ToString::to_string).collect());
+            Step::Claim(Claim { after: Some(bound.newest), known, ..claim })
+        }
         Some(Err(_)) => Step::Claim(claim),
     }
 }
@@ -144,7 +147,8 @@ fn again(recovery: &Recovery<'_>, wanted: &TargetConfig) -> Step {
         next.post(wanted.posted());
         return with_bound(next, recovery.facts);
     }
-    (next.since, next.after, next.posted) = (claim.since, claim.after, claim.posted.clone());
+    (next.since, next.after, next.known, next.posted) =
+        (claim.since, claim.after, claim.known.clone(), claim.posted.clone());
     // A claim that does not list its payloads (of an older version, or too many) must not begin to exclude some.
     if !next.posted.is_empty() {
         next.post(wanted.posted());

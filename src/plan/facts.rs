@@ -1,14 +1,18 @@
 //! What one pass has learned so far. Everything starts unknown; [`Facts::learn`] is the only way in, so that a model
 //! that replays answers reaches exactly the states of production.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use super::connection::Obstacle;
 use super::custody::Origin;
 use super::names::NameHolder;
+use super::settle::{CLOCK_STEP, earlier};
 use crate::api::claim::{Claim, Posted};
 use crate::api::connection::ConnectionRef;
 use crate::api::reason::Reason;
+use crate::zitadel::events::TargetEvent;
 use crate::zitadel::{
     Api, Change, Created, Error, PayloadType, RemoteTarget, Support, TargetConfig, TargetId, Version,
 };
@@ -55,6 +59,32 @@ pub enum Account {
     Ours,
     /// The event store shows writes of the account that this operator did not send.
     Shared,
+}
+
+/// How far the event store has come: what a create makes is newer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bound {
+    /// Date of the newest event of any target; the beginning of time if there is none.
+    pub newest: Timestamp,
+    /// Targets with events so recent that a database clock which steps back may date a later create before them. None if
+    /// they are too many to list: then the date alone counts.
+    pub recent: Option<Vec<TargetId>>,
+}
+
+impl Bound {
+    /// How many events are asked for, and one more than a claim can list.
+    pub const ASKED: usize = 21;
+
+    /// From the newest events, newest first.
+    #[must_use]
+    pub fn of(events: &[TargetEvent]) -> Self {
+        let newest = events.first().map_or(Timestamp::UNIX_EPOCH, |event| event.date);
+        let floor = earlier(newest, CLOCK_STEP);
+        let recent: BTreeSet<_> =
+            events.iter().filter(|event| event.date > floor).map(|event| event.id.clone()).collect();
+        let whole = events.len() < Self::ASKED || events.iter().any(|event| event.date <= floor);
+        Self { newest, recent: whole.then(|| recent.into_iter().collect()) }
+    }
 }
 
 /// A remote target that may be the result of our own claim.
@@ -104,8 +134,8 @@ pub enum Answer {
     Connected(Result<Connection, Error>),
     /// Of Connect, when there is no connection to ask.
     Unconnected(Obstacle),
-    /// Of Bound; none if there is no event at all.
-    Bound(Result<Option<Timestamp>, Error>),
+    /// Of Bound.
+    Bound(Result<Bound, Error>),
     /// Of Claim: the patch landed.
     Claimed,
     /// Of Create, when it succeeded and status has the id.
@@ -184,7 +214,7 @@ pub struct Refused {
 pub struct Facts {
     pub(super) connection: Option<Result<Connection, Error>>,
     pub(super) obstacle: Option<Obstacle>,
-    pub(super) bound: Option<Result<Option<Timestamp>, Error>>,
+    pub(super) bound: Option<Result<Bound, Error>>,
     /// The claim on the object was written by this pass: its create has not been sent before.
     pub(super) claimed: bool,
     pub(super) created: bool,

@@ -53,7 +53,7 @@ impl Recovery<'_> {
 
     /// Whether the target was certainly there before the claim.
     fn is_older(&self, shown: &Candidate) -> bool {
-        shown.date().is_some_and(|date| date <= self.certainly_before())
+        self.is_known(&shown.id) || shown.date().is_some_and(|date| date <= self.certainly_before())
     }
 
     fn is_foreign(&self, origin: &Origin) -> bool {

@@ -113,7 +113,10 @@ pub(super) fn taken(
         }
     }
     let verdict = holder.as_ref().map_or_else(Verdict::name_taken, Verdict::name_held);
-    Step::Finish(Verdict { remote: held.map(|(_, remote)| remote), ..verdict })
+    let verdict = Verdict { remote: held.map(|(_, remote)| remote), ..verdict };
+    // An Event quotes ZITADEL's own words, where it has said some.
+    let refusal = facts.create_failed.as_ref().or(facts.refused.name.as_ref());
+    Step::Finish(refusal.map_or(verdict.clone(), |error| verdict.because(error)))
 }
 
 #[cfg(test)]

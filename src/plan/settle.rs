@@ -131,10 +131,12 @@ impl Recovery<'_> {
             if custody == Custody::Theirs {
                 continue;
             }
+            if self.is_known(&candidate.id) {
+                continue;
+            }
             if candidate.date().is_some_and(|date| date <= beginning(self.claim)) {
                 // Made before the claim, or by it on a database whose clock has stepped back. A refusal excludes the latter.
-                let refused = self.facts.create_failed.is_some() && self.claim.is_first();
-                open = open.or_else(|| (!refused).then(|| Awaited::Holder(Some(candidate.id.clone()))));
+                open = open.or_else(|| self.step().map(|_| Awaited::Holder(Some(candidate.id.clone()))));
                 continue;
             }
             match custody {
@@ -209,12 +211,22 @@ impl Recovery<'_> {
         self.remaining(request_dead_after(self.connection) + PROJECTION_LAG).is_zero()
     }
 
-    /// What is not newer than this was certainly there before the first create under the claim. Where a refusal says that
-    /// the create was not carried out, no clock can have stepped between them.
+    /// What is not newer than this was certainly there before the first create under the claim.
     pub(super) fn certainly_before(&self) -> Timestamp {
         let beginning = beginning(self.claim);
+        self.step().map_or(beginning, |step| earlier(beginning, step))
+    }
+
+    /// How far the database's clock may have stepped back between the claim and its create. Where a refusal says that the
+    /// create was not carried out, there is nothing that it could have misdated.
+    fn step(&self) -> Option<SignedDuration> {
         let refused = self.facts.create_failed.is_some() && self.claim.is_first();
-        if self.claim.after.is_none() || refused { beginning } else { earlier(beginning, CLOCK_STEP) }
+        (self.claim.known.is_some() && !refused).then_some(CLOCK_STEP)
+    }
+
+    /// Whether the target had events before the claim.
+    pub(super) fn is_known(&self, id: &TargetId) -> bool {
+        self.claim.known.iter().flatten().any(|known| known == id.as_str())
     }
 }
 
@@ -243,7 +255,7 @@ fn later(time: Timestamp, by: SignedDuration) -> Timestamp {
     time.checked_add(by).unwrap_or(Timestamp::MAX)
 }
 
-fn earlier(time: Timestamp, by: SignedDuration) -> Timestamp {
+pub(super) fn earlier(time: Timestamp, by: SignedDuration) -> Timestamp {
     time.checked_sub(by).unwrap_or(time)
 }
 

@@ -87,7 +87,7 @@ impl Verdict {
             message: "Errors.Target.AlreadyExists".into(),
             id: Some("V3-DKcYh".into()),
         });
-        Self::new(Health::Stalled, Reason::NameTaken, error.advice(), Retry::After(NAME_RETRY))
+        Self::stalled(Reason::NameTaken, error.advice())
     }
 
     /// Another Target has the name: its end, or its next rename, brings this one on.

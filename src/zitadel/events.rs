@@ -27,6 +27,8 @@ pub enum EventQuery {
     Creation(TargetId),
     /// The newest event of all targets.
     Last,
+    /// So many of the newest events of all targets, newest first.
+    Recent(usize),
 }
 
 /// One event of a target.
@@ -116,6 +118,7 @@ pub(super) fn search(query: &EventQuery) -> Request {
         EventQuery::Creation(id) => json!({
             "aggregateTypes": ["target"], "eventTypes": ["target.added"], "aggregateId": id.as_str(), "limit": 1,
         }),
+        EventQuery::Recent(limit) => json!({"aggregateTypes": ["target"], "limit": limit}),
         EventQuery::Last => json!({"aggregateTypes": ["target"], "limit": 1}),
         EventQuery::Newest(id) => json!({"aggregateTypes": ["target"], "aggregateId": id.as_str(), "limit": 1}),
     };
@@ -130,7 +133,7 @@ impl EventQuery {
         match self {
             Self::Since(_) => Some(Self::Since(from)),
             Self::Story(_) => Some(Self::Story(from)),
-            Self::Newest(_) | Self::Creation(_) | Self::Last => None,
+            Self::Newest(_) | Self::Creation(_) | Self::Last | Self::Recent(_) => None,
         }
     }
 }

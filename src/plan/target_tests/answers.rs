@@ -135,6 +135,32 @@ fn a_find_that_may_be_from_before_the_claim_is_neither_taken_nor_forgotten() {
     life.answer(Answer::Others(vec![]));
     assert_reason(&life.verdict(), Health::Reconciling, Reason::CreateOutcomeUnknown);
     assert!(life.verdict().message.contains("spec.externalId to 7"), "{}", life.verdict().message);
+    // What had events before the claim is not its create, whatever the clock did.
+    let mut life = reopened(60);
+    let known = life.candidate("5", 92);
+    life.answer(Answer::Searched(Ok(vec![known.clone()])));
+    life.answer(Answer::Others(vec![]));
+    life.answer(Answer::LookedUp(Ok(Some(known))));
+    assert_eq!(life.step(), Step::DropClaim);
+}
+
+#[test]
+fn a_bound_lists_what_a_clock_step_may_confuse_unless_that_is_too_much() {
+    let event = |id: &str, second: i64| crate::zitadel::events::TargetEvent {
+        id: target_id(id),
+        kind: crate::zitadel::events::EventKind::Changed,
+        sequence: 1,
+        date: before_noon(second),
+        editor: None,
+        owner: None,
+    };
+    let few = Bound::of(&[event("9", 0), event("8", 1), event("9", 2), event("7", 5)]);
+    assert_eq!(few, bound(noon(), &["8", "9"]));
+    let burst: Vec<_> = (0..Bound::ASKED).map(|id| event(&id.to_string(), 1)).collect();
+    assert_eq!(Bound::of(&burst), Bound { newest: before_noon(1), recent: None });
+    let mut ended = burst;
+    ended[Bound::ASKED - 1].date = before_noon(60);
+    assert_eq!(Bound::of(&ended).recent.map(|ids| ids.len()), Some(Bound::ASKED - 1));
 }
 
 #[test]

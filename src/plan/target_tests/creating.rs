@@ -167,7 +167,7 @@ fn a_rename_waits_for_the_old_claim() {
     life.later(60);
     life.answer(Answer::LookedUp(Ok(None)));
     assert_eq!(life.step(), Step::Bound, "another name has another beginning");
-    life.answer(Answer::Bound(Ok(Some(life.now))));
+    life.answer(Answer::Bound(Ok(bound(life.now, &[]))));
     let Step::Claim(claim) = life.step() else { panic!("{:?}", life.step()) };
     assert_eq!((claim.name.as_str(), claim.since, claim.after), ("other", life.now, Some(life.now)));
 }
@@ -292,9 +292,10 @@ fn the_bound_is_read_before_each_claim_and_is_exact() {
     assert_eq!(life.step(), Step::Connect);
     life.answer(Answer::Connected(Ok(connection(life.api))));
     assert_eq!(life.step(), Step::Bound);
-    life.answer(Answer::Bound(Ok(None)));
+    life.answer(Answer::Bound(Ok(Bound::of(&[]))));
     let Step::Claim(claim) = life.step() else { panic!("{:?}", life.step()) };
     assert_eq!(claim.after, Some(Timestamp::UNIX_EPOCH), "a database without events has shown nothing");
+    assert_eq!(claim.known, Some(vec![]));
     assert_eq!((claim.object.as_deref(), claim.posted.len()), (Some("uid-1"), 1));
 }
 

@@ -120,32 +120,6 @@ fn an_update_that_finds_nothing_leads_to_one_new_create() {
 }
 
 #[test]
-fn a_taken_name_is_looked_up_before_it_is_claimed_again() {
-    let mut life = Life::new();
-    life.step_connect();
-    life.answer(Answer::Claimed);
-    life.answer(Answer::CreateFailed(taken()));
-    life.answer(Answer::Searched(Ok(vec![])));
-    let foreign = life.candidate("9", 1000);
-    life.answer(Answer::LookedUp(Ok(Some(foreign.clone()))));
-    life.answer(Answer::Others(vec![]));
-    life.answer(Answer::Done);
-    life.answer(Answer::NameHolder(None));
-    life.rest();
-    life.step_connect();
-    assert_eq!(life.step(), Step::LookUp("hook".parse().unwrap()));
-    life.answer(Answer::LookedUp(Ok(Some(foreign))));
-    life.answer(Answer::NameHolder(None));
-    let before = life.status.clone();
-    assert_reason(&life.rest(), Health::Stalled, Reason::NameTaken);
-    assert_eq!(life.status, before, "waiting writes nothing");
-    life.step_connect();
-    life.answer(Answer::LookedUp(Ok(None)));
-    life.learn_bound();
-    assert!(matches!(life.step(), Step::Claim(_)));
-}
-
-#[test]
 fn another_instance_is_not_touched() {
     let mut life = Life::created();
     life.status.connection = Some(ConnectionStatus { instance: Some("other".into()), ..ConnectionStatus::default() });

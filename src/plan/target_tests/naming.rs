@@ -151,3 +151,33 @@ fn a_copy_changes_nothing_that_another_target_records() {
     original.answer(Answer::Read(Ok(Some(Life::remote()))));
     assert!(matches!(original.step(), Step::Update { .. }), "{:?}", original.step());
 }
+
+#[test]
+fn a_taken_name_is_looked_up_before_it_is_claimed_again() {
+    let mut life = Life::new();
+    life.step_connect();
+    life.answer(Answer::Claimed);
+    life.answer(Answer::CreateFailed(taken()));
+    let foreign = life.candidate("9", 1000);
+    for answer in [
+        Answer::Searched(Ok(vec![])),
+        Answer::LookedUp(Ok(Some(foreign.clone()))),
+        Answer::Others(vec![]),
+        Answer::Done,
+    ] {
+        life.answer(answer);
+    }
+    life.answer(Answer::NameHolder(None));
+    life.rest();
+    life.step_connect();
+    assert_eq!(life.step(), Step::LookUp("hook".parse().unwrap()));
+    life.answer(Answer::LookedUp(Ok(Some(foreign))));
+    life.answer(Answer::NameHolder(None));
+    let before = life.status.clone();
+    assert_reason(&life.rest(), Health::Stalled, Reason::NameTaken);
+    assert_eq!(life.status, before, "waiting writes nothing");
+    life.step_connect();
+    life.answer(Answer::LookedUp(Ok(None)));
+    life.learn_bound();
+    assert!(matches!(life.step(), Step::Claim(_)));
+}
