@@ -20,6 +20,9 @@ pub enum ConditionType {
 }
 
 impl ConditionType {
+    /// Every type, in the order in which they are written.
+    pub const ALL: [Self; 3] = [Self::Ready, Self::Reconciling, Self::Stalled];
+
     /// The word in `conditions[].type`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -42,6 +45,9 @@ pub enum Health {
     Reconciling,
     /// Ready=False and Stalled=True.
     Stalled,
+    /// The same for too long: Ready keeps the cause, and Stalled says that the deadline for progress is exceeded. The
+    /// operator goes on trying.
+    Overdue,
 }
 
 /// The conditions that say `health`, keeping the transition times of `previous` where a status did not flip.
@@ -54,7 +60,7 @@ pub fn conditions(
     generation: i64,
     now: Timestamp,
 ) -> Vec<Condition> {
-    let one = |kind: ConditionType, status: &str| {
+    let one = |kind: ConditionType, status: &str, reason: Reason, message: &str| {
         let kept = find(previous, kind).filter(|old| old.status == status).map(|old| old.last_transition_time.clone());
         Condition {
             type_: kind.as_str().to_owned(),
@@ -65,12 +71,24 @@ pub fn conditions(
             last_transition_time: kept.unwrap_or(Time(seconds(now))),
         }
     };
-    let ready = one(ConditionType::Ready, if health == Health::Ready { "True" } else { "False" });
+    let ready = one(ConditionType::Ready, if health == Health::Ready { "True" } else { "False" }, reason, message);
     match health {
         Health::Ready | Health::Idle => vec![ready],
-        Health::Reconciling => vec![ready, one(ConditionType::Reconciling, "True")],
-        Health::Stalled => vec![ready, one(ConditionType::Stalled, "True")],
+        Health::Reconciling => vec![ready, one(ConditionType::Reconciling, "True", reason, message)],
+        Health::Stalled => vec![ready, one(ConditionType::Stalled, "True", reason, message)],
+        Health::Overdue => {
+            // Tools that show one condition show this one of a failed object: it has to name the cause, too.
+            let text = format!("no success for ten minutes, still trying. {reason}: {message}");
+            vec![ready, one(ConditionType::Stalled, "True", Reason::ProgressDeadlineExceeded, &text)]
+        }
     }
+}
+
+/// The conditions that this operator writes: others may add types of their own, which are not its business.
+#[must_use]
+pub fn own(conditions: &[Condition]) -> Vec<Condition> {
+    let known = |condition: &&Condition| ConditionType::ALL.iter().any(|kind| kind.as_str() == condition.type_);
+    conditions.iter().filter(known).cloned().collect()
 }
 
 /// The condition of this type, if present.
@@ -111,5 +129,16 @@ mod tests {
         assert!(find(&stalled, ConditionType::Reconciling).is_none());
         assert_eq!(find(&stalled, ConditionType::Ready).unwrap().status, "False");
         assert_eq!(find(&stalled, ConditionType::Stalled).unwrap().status, "True");
+    }
+
+    #[test]
+    fn what_takes_too_long_keeps_its_cause() {
+        let now = at("2026-11-24T10:00:00Z");
+        let late = conditions(&[], Health::Overdue, Reason::ZitadelUnavailable, "connection refused", 1, now);
+        let (ready, stalled) = (&late[0], &late[1]);
+        assert_eq!((ready.reason.as_str(), ready.message.as_str()), ("ZitadelUnavailable", "connection refused"));
+        assert_eq!((stalled.type_.as_str(), stalled.reason.as_str()), ("Stalled", "ProgressDeadlineExceeded"));
+        assert!(stalled.message.ends_with("ZitadelUnavailable: connection refused"), "{}", stalled.message);
+        assert_eq!(late.len(), 2, "never Reconciling beside Stalled");
     }
 }

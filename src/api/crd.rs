@@ -9,6 +9,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use kube::CustomResourceExt;
 use serde_json::json;
 
+use super::condition::ConditionType;
 use super::connection::{ClusterConnection, Connection};
 use super::reason::Reason;
 use super::target::Target;
@@ -55,9 +56,14 @@ pub fn yaml() -> anyhow::Result<String> {
 fn finish(schema: &mut JSONSchemaProps) {
     forbid_null(schema);
     let status = schema.properties.as_mut().and_then(|p| p.get_mut("status")).expect("the resource has a status");
-    // kstatus reads an object without status as current; with this default it is "in progress" until the first pass.
+    // kstatus reads an object without status as current; with this default it is "in progress" until the first reconcile.
+    // The condition is for people who have no operator, or none that looks at the namespace (as Gateway API has it).
+    let pending = json!({
+        "type": ConditionType::Ready.as_str(), "status": "Unknown", "reason": Reason::Pending.as_str(),
+        "message": "Waiting for the operator", "lastTransitionTime": "1970-01-01T00:00:00Z",
+    });
     status.default = Some(k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSON(
-        json!({"observedGeneration": -1}),
+        json!({"observedGeneration": -1, "conditions": [pending]}),
     ));
     let conditions = status.properties.as_mut().and_then(|p| p.get_mut("conditions"));
     let text = conditions.and_then(|c| c.description.as_mut()).expect("conditions are described");

@@ -26,8 +26,8 @@ pub enum InvalidValue {
         "endpoint must be an absolute http or https URL of at most {ENDPOINT_MAX} characters, such as https://hooks.example.com/zitadel"
     )]
     Endpoint,
-    /// The timeout is no positive protobuf duration in seconds.
-    #[error("timeout must be a positive number of seconds with the suffix s, such as 10s or 0.5s")]
+    /// The timeout is not a positive duration.
+    #[error("timeout must be a positive duration with units, such as 10s, 1m30s or 500ms")]
     Timeout,
     /// None or several of the three target kinds are set.
     #[error("exactly one of restWebhook, restCall and restAsync must be set")]
@@ -162,21 +162,50 @@ impl Timeout {
 impl FromStr for Timeout {
     type Err = InvalidValue;
 
-    /// Parses protobuf's JSON notation: decimal seconds, at most 9 digits on each side of the point, suffix `s`.
+    /// Parses what Go's `time.ParseDuration` takes, and so what Kubernetes' durations are: decimal numbers, each with a
+    /// unit. Protobuf's JSON notation, which ZITADEL answers with, is the part of it that has seconds alone. What is
+    /// smaller than a nanosecond is cut off, as in Go.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let number = text.strip_suffix('s').ok_or(InvalidValue::Timeout)?;
-        let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
-        let digits = |part: &str| !part.is_empty() && part.len() <= 9 && part.bytes().all(|b| b.is_ascii_digit());
-        // Servers answer with up to 10 digits before the point (v3alpha clamps at 9223372036 s); accept those on reads.
-        let whole_ok = !whole.is_empty() && whole.len() <= 10 && whole.bytes().all(|b| b.is_ascii_digit());
-        if !whole_ok || !digits(fraction) {
-            return Err(InvalidValue::Timeout);
+        let mut rest = text.strip_prefix('+').unwrap_or(text);
+        let mut sum = Duration::ZERO;
+        while !rest.is_empty() {
+            let (part, after) = term(rest).ok_or(InvalidValue::Timeout)?;
+            sum = sum.checked_add(part).ok_or(InvalidValue::Timeout)?;
+            rest = after;
         }
-        let seconds: u64 = whole.parse().map_err(|_| InvalidValue::Timeout)?;
-        let nanos: u32 = format!("{fraction:0<9}").parse().map_err(|_| InvalidValue::Timeout)?;
-        let value = Duration::new(seconds, nanos);
-        if value.is_zero() { Err(InvalidValue::Timeout) } else { Ok(Self(value)) }
+        if sum.is_zero() { Err(InvalidValue::Timeout) } else { Ok(Self(sum)) }
     }
+}
+
+/// Units with their nanoseconds; where one begins like another, the longer one comes first. Micro has two signs.
+const UNITS: [(&str, u64); 8] = [
+    ("ns", 1),
+    ("us", 1_000),
+    ("\u{b5}s", 1_000),
+    ("\u{3bc}s", 1_000),
+    ("ms", 1_000_000),
+    ("s", NANOS),
+    ("m", 60 * NANOS),
+    ("h", 3600 * NANOS),
+];
+const NANOS: u64 = 1_000_000_000;
+
+/// One number with its unit, and what follows. At most 10 digits before the point (v3alpha answers with up to 9223372036 s)
+/// and 9 after it.
+fn term(text: &str) -> Option<(Duration, &str)> {
+    let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
+    let (whole, rest) = text.split_at(digits(text));
+    let (fraction, rest) = rest.strip_prefix('.').map_or(("", rest), |rest| rest.split_at(digits(rest)));
+    if (whole.is_empty() && fraction.is_empty()) || whole.len() > 10 || fraction.len() > 9 {
+        return None;
+    }
+    let (rest, nanos) = UNITS.iter().find_map(|(unit, nanos)| Some((rest.strip_prefix(unit)?, u128::from(*nanos))))?;
+    let whole: u128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    let billionths: u128 = format!("{fraction:0<9}").parse().ok()?;
+    let sum = whole * nanos + billionths * nanos / u128::from(NANOS);
+    let seconds = u64::try_from(sum / u128::from(NANOS)).ok()?;
+    let below = u32::try_from(sum % u128::from(NANOS)).ok()?;
+    Some((Duration::new(seconds, below), rest))
 }
 
 impl fmt::Display for Timeout {
@@ -205,14 +234,30 @@ mod tests {
     #[case("9223372036.854775807s", Some(Duration::new(9_223_372_036, 854_775_807)))]
     #[case("0s", None)]
     #[case("0.0s", None)]
+    #[case("+1s", Some(Duration::from_secs(1)))]
+    #[case("1m", Some(Duration::from_mins(1)))]
+    #[case("1m30s", Some(Duration::from_secs(90)))]
+    #[case("30s1m", Some(Duration::from_secs(90)))]
+    #[case("1h0.5m1.5s250ms", Some(Duration::from_millis(3_631_750)))]
+    #[case("500ms", Some(Duration::from_millis(500)))]
+    #[case("1500us", Some(Duration::from_micros(1500)))]
+    #[case("2\u{b5}s3\u{3bc}s4ns", Some(Duration::from_nanos(5004)))]
+    #[case(".5s", Some(Duration::from_millis(500)))]
+    #[case("1.s", Some(Duration::from_secs(1)))]
+    #[case("0s1ns", Some(Duration::from_nanos(1)))]
+    #[case("0.5ns", None)]
+    #[case("0", None)]
     #[case("-1s", None)]
-    #[case("+1s", None)]
     #[case("10", None)]
-    #[case("1m", None)]
-    #[case("500ms", None)]
-    #[case(".5s", None)]
-    #[case("1.s", None)]
+    #[case("1m30", None)]
+    #[case("1 s", None)]
+    #[case("1d", None)]
+    #[case("1S", None)]
+    #[case(".s", None)]
+    #[case("+", None)]
+    #[case("1s+1s", None)]
     #[case("1.0000000001s", None)]
+    #[case("99999999999s", None)]
     #[case("1e3s", None)]
     #[case("", None)]
     #[case("s", None)]
@@ -267,6 +312,15 @@ mod tests {
         assert!("Über".parse::<TargetName>().unwrap().may_stay_taken());
         for fine in ["über", "Hook", "日本"] {
             assert!(!fine.parse::<TargetName>().unwrap().may_stay_taken(), "{fine}");
+        }
+    }
+
+    #[test]
+    fn one_duration_in_several_forms_is_one_timeout() {
+        let parsed = |text: &str| text.parse::<Timeout>().unwrap();
+        for form in ["1m30s", "90s", "1.5m", "90000ms", "0.025h"] {
+            assert_eq!(parsed(form), parsed("90s"), "{form}");
+            assert_eq!(parsed(form).to_string(), "90s", "ZITADEL takes seconds only");
         }
     }
 

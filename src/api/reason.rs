@@ -8,6 +8,8 @@ use std::fmt;
 /// Why a Target, or a connection, is or is not Ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {
+    /// No operator has looked at the object yet: the default of the CRD says so.
+    Pending,
     /// ZITADEL is known to hold what this generation of the spec says.
     Available,
     /// The remote target was written and is being read back, or its id is being recorded.
@@ -40,6 +42,8 @@ pub enum Reason {
     ApiUnsupported,
     /// ZITADEL, or a proxy before it, limits the rate of calls.
     RateLimited,
+    /// An execution of the instance intercepts the call and refuses or fails it.
+    ExecutionFailed,
     /// Another target of the instance has the name.
     NameTaken,
     /// A create call was sent and its answer never came; it is being settled before anything else happens.
@@ -60,7 +64,8 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
+        Self::Pending,
         Self::Available,
         Self::Verifying,
         Self::Suspended,
@@ -77,6 +82,7 @@ impl Reason {
         Self::ZitadelUnavailable,
         Self::ApiUnsupported,
         Self::RateLimited,
+        Self::ExecutionFailed,
         Self::NameTaken,
         Self::CreateOutcomeUnknown,
         Self::NotProjected,
@@ -91,6 +97,7 @@ impl Reason {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Pending => "Pending",
             Self::Available => "Available",
             Self::Verifying => "Verifying",
             Self::Suspended => "Suspended",
@@ -107,6 +114,7 @@ impl Reason {
             Self::ZitadelUnavailable => "ZitadelUnavailable",
             Self::ApiUnsupported => "ApiUnsupported",
             Self::RateLimited => "RateLimited",
+            Self::ExecutionFailed => "ExecutionFailed",
             Self::NameTaken => "NameTaken",
             Self::CreateOutcomeUnknown => "CreateOutcomeUnknown",
             Self::NotProjected => "NotProjected",

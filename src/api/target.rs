@@ -27,13 +27,14 @@ use super::reason::Reason;
     category = "zitadel",
     validation = Rule::new("has(self.spec.name) || size(self.metadata.name) <= 200").message("metadata.name is longer than 200 characters: set spec.name to a shorter name for the target in ZITADEL"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
     printcolumn(name = "ID", type_ = "string", json_path = ".status.id"),
-    printcolumn(name = "Sequence", type_ = "string", json_path = ".status.sequence"),
     printcolumn(name = "Endpoint", type_ = "string", json_path = ".spec.endpoint"),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Sequence", type_ = "string", json_path = ".status.sequence", priority = 1),
     printcolumn(name = "API", type_ = "string", json_path = ".status.connection.api", priority = 1),
-    printcolumn(name = "Name", type_ = "string", json_path = ".status.name", priority = 1),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(name = "Remote Name", type_ = "string", json_path = ".status.name", priority = 1),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1)
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -64,11 +65,11 @@ pub struct TargetSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rest_async: Option<AsyncKind>,
 
-    /// How long ZITADEL waits for the endpoint: seconds as a decimal number with the suffix s, such as 10s or 0.5s.
-    /// Servers with another API than v3alpha refuse more than 270s.
+    /// How long ZITADEL waits for the endpoint: a positive duration as in Go and Kubernetes, such as 10s, 1m30s or 500ms
+    /// (units h, m, s, ms, us, ns). Servers with another API than v3alpha refuse more than 270s.
     #[schemars(length(max = 20))]
     #[x_kube(
-        validation = Rule::new("self.matches('^[0-9]{1,9}([.][0-9]{1,9})?s$') && self.matches('[1-9]')").message("timeout must be a positive number of seconds with the suffix s, such as 10s or 0.5s (not 1m, 500ms, 10 or 0s)")
+        validation = Rule::new("self.matches('^[+]?(([0-9]{1,9}([.][0-9]{0,9})?|[.][0-9]{1,9})(h|m|s|ms|us|µs|μs|ns))+$') && self.matches('[1-9]')").message("timeout must be a positive duration with units, such as 10s, 1m30s or 500ms (not 10 or 0s)")
     )]
     pub timeout: String,
 

@@ -111,6 +111,29 @@ async fn a_fresh_object_is_in_progress_for_kstatus() {
     world.finish().await;
 }
 
+/// Somebody who has no operator, or one that does not watch the namespace, is told so by the object itself.
+#[tokio::test]
+async fn without_an_operator_get_says_that_one_is_waited_for() {
+    let world = World::with(Setup::new(Generation::V2).without_operator()).await;
+    world.create("a", webhook()).await;
+    let spec = connection(json!({}));
+    for kind in ["Connection", "ClusterConnection"] {
+        let name = format!("pending-{}", world.namespace);
+        let object = json!({"apiVersion": "zitadel-actions.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec});
+        assert!(world.kubectl(&["create", "-f", "-"], &object.to_string()).await.ok);
+    }
+    for kind in ["targets", "connections", "clusterconnections"] {
+        let said = world.kubectl(&["get", kind, "-o", "wide"], "").await.out;
+        let row = said.lines().find(|line| line.contains("pending-") || line.starts_with("a ")).unwrap_or_default();
+        assert!(row.contains("Unknown") && row.contains("Pending"), "{said}");
+        assert!(row.contains("Waiting for the operator"), "{said}");
+        println!("{said}");
+    }
+    let name = format!("pending-{}", world.namespace);
+    assert!(world.kubectl(&["delete", "clusterconnection", &name], "").await.ok);
+    world.finish().await;
+}
+
 #[tokio::test]
 async fn explain_reads_like_documentation() {
     let world = World::with(Setup::new(Generation::V2).without_operator()).await;

@@ -77,7 +77,7 @@ fn every_form_is_taken_or_refused_as_by_the_api_server() {
 #[test]
 fn a_finding_names_file_line_and_field_and_what_to_write() {
     let manifest = "kind: ConfigMap\n---\nkind: List\nitems:\n- apiVersion: zitadel-actions.dev/v1alpha1\n  kind: Target\n  \
-                    metadata: {name: a, namespace: shop}\n  spec:\n    restWebhook: {}\n    timeout: 1m\n    endpoint: /hook\n    \
+                    metadata: {name: a, namespace: shop}\n  spec:\n    restWebhook: {}\n    timeout: '10'\n    endpoint: /hook\n    \
                     typo: 1\n    connectionRef: {kind: Connection, name: c}\n---\na: [\n";
     let report_of = |arguments: &[&str]| report(arguments, manifest);
     let found = report_of(&["-"]);
@@ -89,7 +89,7 @@ fn a_finding_names_file_line_and_field_and_what_to_write() {
     assert_eq!(places[..3], [field(10, "spec.timeout"), field(11, "spec.endpoint"), field(12, "spec.typo")]);
     assert!(places.len() == 4 && places[3].1.is_empty(), "the broken document: {found:#}");
     let timeout = rows.iter().find(|row| row["field"] == "spec.timeout").unwrap();
-    assert!(timeout["message"].as_str().unwrap().contains("such as 10s or 0.5s"), "{timeout}");
+    assert!(timeout["message"].as_str().unwrap().contains("such as 10s, 1m30s or 500ms"), "{timeout}");
     assert_eq!((&found["checked"], &found["skipped"], &found["files"]), (&json!(1), &json!(1), &json!(1)));
     assert_eq!(found["notes"][0]["field"], "spec.connectionRef.name");
     let strict = report_of(&["--strict-references", "-"]);

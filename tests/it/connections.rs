@@ -163,7 +163,7 @@ async fn a_connection_says_what_answers_and_serves_its_namespace() {
 
         let table = world.kubectl(&["get", "connections"], "").await.out;
         let columns: Vec<_> = table.lines().next().unwrap().split_whitespace().collect();
-        assert_eq!(columns, ["NAME", "READY", "URL", "API", "VERSION", "AGE"]);
+        assert_eq!(columns, ["NAME", "READY", "REASON", "URL", "API", "VERSION", "AGE"]);
         world.delete("hook").await;
         world.gone("hook").await;
         assert!(other.targets().is_empty());

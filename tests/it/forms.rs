@@ -33,7 +33,11 @@ pub fn accepted() -> Vec<(&'static str, Value)> {
         ("endpoint with port, query, user", with(json!({"endpoint": "https://u:p@h.example.com:8443/x?y=z"}))),
         ("upper-case scheme", with(json!({"endpoint": "HTTPS://hooks.example.com"}))),
         ("fraction", with(json!({"timeout": "0.5s"}))),
-        ("nanoseconds", with(json!({"timeout": "0.000000001s"}))),
+        ("a nanosecond as a fraction", with(json!({"timeout": "0.000000001s"}))),
+        ("minutes and seconds", with(json!({"timeout": "1m30s"}))),
+        ("milliseconds", with(json!({"timeout": "500ms"}))),
+        ("every unit", with(json!({"timeout": "1h1m1s1ms1us1\u{b5}s1ns"}))),
+        ("fractions of units", with(json!({"timeout": "+1.5h.5m1.s"}))),
         ("longest timeout", with(json!({"timeout": "999999999.999999999s"}))),
         ("plain payload", with(json!({"payloadType": "JSON"}))),
         ("encrypted payload", with(json!({"payloadType": "JWE"}))),
@@ -45,7 +49,7 @@ pub fn accepted() -> Vec<(&'static str, Value)> {
 
 /// Every refused form, with a piece of the message that says what to write instead.
 pub fn refused() -> Vec<(&'static str, Value, &'static str)> {
-    let timeout = "timeout must be a positive number of seconds with the suffix s";
+    let timeout = "timeout must be a positive duration with units, such as 10s, 1m30s or 500ms";
     let endpoint = "endpoint must be an absolute http or https URL, such as";
     let kind = "set exactly one of restWebhook, restCall and restAsync";
     vec![
@@ -71,8 +75,9 @@ pub fn refused() -> Vec<(&'static str, Value, &'static str)> {
         ("zero timeout", with(json!({"timeout": "0s"})), timeout),
         ("zero timeout with a point", with(json!({"timeout": "0.0s"})), timeout),
         ("negative timeout", with(json!({"timeout": "-1s"})), timeout),
-        ("minutes", with(json!({"timeout": "1m"})), timeout),
-        ("milliseconds", with(json!({"timeout": "500ms"})), timeout),
+        ("timeout in days", with(json!({"timeout": "1d"})), timeout),
+        ("timeout with a space", with(json!({"timeout": "1 m"})), timeout),
+        ("timeout whose last number has no unit", with(json!({"timeout": "1m30"})), timeout),
         ("no suffix", with(json!({"timeout": "10"})), timeout),
         ("a number", with(json!({"timeout": 10})), "spec.timeout"),
         ("ten decimals", with(json!({"timeout": "1.0000000001s"})), timeout),

@@ -31,8 +31,12 @@ async fn a_manifest_becomes_a_target() {
 
         let table = world.kubectl(&["get", "targets"], "").await.out;
         let columns: Vec<_> = table.lines().next().unwrap().split_whitespace().collect();
-        assert_eq!(columns, ["NAME", "READY", "ID", "SEQUENCE", "ENDPOINT", "AGE"]);
+        assert_eq!(columns, ["NAME", "READY", "REASON", "ID", "ENDPOINT", "AGE"]);
         let wide = world.kubectl(&["get", "zt", "-o", "wide"], "").await.out;
+        let columns: Vec<_> =
+            wide.lines().next().unwrap().split("  ").map(str::trim).filter(|c| !c.is_empty()).collect();
+        let all = ["NAME", "READY", "REASON", "ID", "ENDPOINT", "AGE", "SEQUENCE", "API", "REMOTE NAME", "MESSAGE"];
+        assert_eq!(columns, all, "none twice");
         assert!(wide.contains("Available") && wide.contains(&generation.to_string()), "{wide}");
         assert_eq!(world.count(EventKind::Added), 1);
         world.assert_rests("audit-webhook").await;

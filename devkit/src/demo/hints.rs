@@ -17,7 +17,7 @@ pub(super) fn text(plane: &ControlPlane, zitadel: &Zitadel, sample: &Sample) -> 
 Try it in another terminal; Ctrl-C here ends the demo and leaves nothing behind.
   export KUBECONFIG={kubeconfig}
 {alias}Change the manifest, and SEQUENCE goes up:
-  kubectl patch target {name} --type=merge -p '{{\"spec\":{{\"timeout\":\"20s\"}}}}' && sleep 1 && kubectl get targets
+  kubectl patch target {name} --type=merge -p '{{\"spec\":{{\"timeout\":\"20s\"}}}}' && sleep 1 && kubectl get targets -o wide
 What ZITADEL holds:
   curl -s -w '\\n' -H \"Authorization: Bearer $(cat {token_file})\" -d '{{}}' {url}{path}
 Conditions and events; then delete it, in ZITADEL too:

@@ -20,7 +20,6 @@ use crate::api::target::Target;
 /// What a condition's status may be; the last one also where there is no condition.
 const STATUSES: [&str; 3] = ["True", "False", "Unknown"];
 const UNKNOWN: usize = 2;
-const TYPES: [ConditionType; 3] = [ConditionType::Ready, ConditionType::Reconciling, ConditionType::Stalled];
 
 /// Takes in one object: its metadata, and itself where it can be read as a Target.
 pub type Take<'a> = &'a mut dyn FnMut(&ObjectMeta, Option<&Target>);
@@ -144,7 +143,7 @@ impl Census {
 fn write_conditions(metric: &mut MetricEncoder<'_>, meta: &ObjectMeta, target: Option<&Target>) -> fmt::Result {
     let name = meta.name.as_deref().unwrap_or_default();
     let namespace = meta.namespace.as_deref().unwrap_or_default();
-    for kind in TYPES {
+    for kind in ConditionType::ALL {
         let held = match target.and_then(|target| target.condition(kind)) {
             Some(condition) => place(&condition.status),
             None if kind == ConditionType::Ready => UNKNOWN,
