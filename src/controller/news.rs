@@ -26,11 +26,12 @@ pub fn is_news(previous: &TargetStatus, next: &TargetStatus) -> bool {
     differs(&previous.conditions, &next.conditions)
 }
 
-/// Whether Ready says something else.
+/// Whether Ready says something else, or Stalled says for the first time that it takes too long.
 pub(super) fn differs(previous: &[Condition], next: &[Condition]) -> bool {
     let said = |conditions: &[Condition]| {
         let ready = find(conditions, ConditionType::Ready)?;
-        Some((ready.status.clone(), ready.reason.clone(), ready.message.clone(), ready.observed_generation))
+        let stalled = find(conditions, ConditionType::Stalled).map(|stalled| stalled.reason.clone());
+        Some((ready.status.clone(), ready.reason.clone(), ready.message.clone(), ready.observed_generation, stalled))
     };
     said(previous) != said(next)
 }

@@ -151,7 +151,11 @@ const fn needs_a_person(reason: Reason) -> bool {
 }
 
 const fn waits_for_connection(reason: Reason) -> bool {
-    let passes = matches!(reason, Reason::ZitadelUnavailable | Reason::RateLimited | Reason::ProgressDeadlineExceeded);
+    let passes = matches!(
+        reason,
+        // The last one is on objects that an earlier version wrote: it took the place of the cause.
+        Reason::ZitadelUnavailable | Reason::RateLimited | Reason::ExecutionFailed | Reason::ProgressDeadlineExceeded
+    );
     passes || needs_a_person(reason)
 }
 

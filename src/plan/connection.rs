@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 
 use super::facts::Connection;
-use super::status::deadline;
+use super::status::in_time;
 use super::{Note, NoteKind, Retry, Verdict};
 use crate::api::condition::{Health, conditions};
 use crate::api::connection::{ConnectionKind, ConnectionRef, ConnectionReport};
@@ -215,10 +215,9 @@ pub fn render(previous: &ConnectionReport, report: &Report, generation: i64, now
         status.issuer.clone_from(issuer);
         status.server_version.clone_from(&identity.server_version);
     }
-    let plain = (report.health, report.reason, report.message.clone());
-    let (health, reason, message) = deadline(&previous.conditions, plain, generation, now);
+    let health = in_time(&previous.conditions, report.health, generation, now);
     status.observed_generation = Some(generation);
-    status.conditions = conditions(&previous.conditions, health, reason, &message, generation, now);
+    status.conditions = conditions(&previous.conditions, health, report.reason, &report.message, generation, now);
     status
 }
 
@@ -278,6 +277,8 @@ mod tests {
         let late = now().checked_add(jiff::SignedDuration::from_mins(11)).unwrap();
         let late = render(&after, &ill, 1, late);
         assert_eq!(find(&late.conditions, ConditionType::Stalled).unwrap().reason, "ProgressDeadlineExceeded");
+        let ready = find(&late.conditions, ConditionType::Ready).unwrap();
+        assert_eq!((ready.reason.as_str(), &ready.message), ("ZitadelUnavailable", &ill.message), "the cause stays");
     }
 
     #[test]

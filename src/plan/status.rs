@@ -286,7 +286,7 @@ impl Verdict {
     /// Says that it is deletion that waits.
     #[must_use]
     pub fn while_deleting(mut self) -> Self {
-        if self.health == Health::Stalled || self.health == Health::Reconciling {
+        if matches!(self.health, Health::Stalled | Health::Reconciling | Health::Overdue) {
             self.message =
                 format!("deletion waits: {}. Set spec.deletionPolicy to Retain to let the object go now", self.message);
         }
@@ -341,10 +341,9 @@ pub fn render(previous: &TargetStatus, verdict: &Verdict, generation: i64, now: 
     if let Some(remote) = &verdict.remote {
         record(&mut status, remote);
     }
-    let plain = (verdict.health, verdict.reason, verdict.message.clone());
-    let (health, reason, message) = deadline(&previous.conditions, plain, generation, now);
+    let health = in_time(&previous.conditions, verdict.health, generation, now);
     status.observed_generation = Some(generation);
-    status.conditions = conditions(&previous.conditions, health, reason, &message, generation, now);
+    status.conditions = conditions(&previous.conditions, health, verdict.reason, &verdict.message, generation, now);
     status
 }
 
@@ -364,32 +363,23 @@ fn record(status: &mut TargetStatus, remote: &RemoteFacts) {
     status.connection = Some(remote.connection.clone());
 }
 
-/// Ten minutes of Reconciling are Stalled, whatever the object.
-pub(super) fn deadline(
-    previous: &[Condition],
-    plain: (Health, Reason, String),
-    generation: i64,
-    now: Timestamp,
-) -> (Health, Reason, String) {
-    let (health, reason, message) = &plain;
-    if *health != Health::Reconciling {
-        return plain;
+/// Ten minutes of Reconciling are too many, whatever the object; a new generation starts them again.
+pub(super) fn in_time(previous: &[Condition], health: Health, generation: i64, now: Timestamp) -> Health {
+    if health != Health::Reconciling {
+        return health;
     }
     let since = find(previous, ConditionType::Reconciling).map(|condition| condition.last_transition_time.0);
     let late = since.is_some_and(|since| now.duration_since(since) >= PROGRESS_DEADLINE);
     let already = find(previous, ConditionType::Stalled).is_some_and(|stalled| {
         stalled.reason == Reason::ProgressDeadlineExceeded.as_str() && stalled.observed_generation == Some(generation)
     });
-    if !late && !already {
-        return plain;
-    }
-    let text = format!("no success for ten minutes, still trying. {reason}: {message}");
-    (Health::Stalled, Reason::ProgressDeadlineExceeded, text)
+    if late || already { Health::Overdue } else { health }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::zitadel::Silence;
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
@@ -412,9 +402,22 @@ mod tests {
         let stalled = find(&late.conditions, ConditionType::Stalled).unwrap();
         assert_eq!(stalled.reason, "ProgressDeadlineExceeded");
         assert!(stalled.message.contains("ZitadelUnavailable"));
+        let (was, ready) = (&start.conditions[0], find(&late.conditions, ConditionType::Ready).unwrap());
+        assert_eq!((&ready.reason, &ready.message), (&was.reason, &was.message), "Ready keeps the cause");
         assert_eq!(render(&late, &down(), 1, at("2026-11-24T12:00:00Z")), late, "it rests there");
         let edited = render(&late, &down(), 2, at("2026-11-24T12:00:00Z"));
-        assert!(find(&edited.conditions, ConditionType::Stalled).is_none(), "a new generation starts anew");
+        assert!(find(&edited.conditions, ConditionType::Stalled).is_none(), "a new generation starts again");
+    }
+
+    #[test]
+    fn another_cause_after_ten_minutes_is_told_and_not_a_new_start() {
+        let start = render(&TargetStatus::default(), &down(), 1, at("2026-11-24T10:00:00Z"));
+        let late = render(&start, &down(), 1, at("2026-11-24T10:10:00Z"));
+        let silent = Verdict::failed(&Error::NoAnswer(Silence::Within(Duration::from_secs(10))));
+        let later = render(&late, &silent, 1, at("2026-11-24T10:11:00Z"));
+        assert!(later.conditions[0].message.contains("no answer within 10 s"), "{later:#?}");
+        assert_eq!(later.conditions[1].reason, "ProgressDeadlineExceeded");
+        assert_eq!(later.conditions[1].last_transition_time, late.conditions[1].last_transition_time);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::auth::NoToken;
+use super::fault::{Fault, Silence};
 use crate::api::reason::Reason;
 
 /// A failed call.
@@ -24,12 +25,12 @@ pub enum Error {
     /// The client could not be set up (CA bundle unreadable or no certificate); nothing was sent.
     #[error("{0}")]
     Setup(String),
-    /// No connection: refused, no such host, TLS handshake failed. Nothing was sent.
+    /// No connection. Nothing was sent.
     #[error("cannot connect: {0}")]
-    Connect(String),
+    Connect(Fault),
     /// The request may have been sent and no answer came.
-    #[error("no answer: {0}")]
-    NoAnswer(String),
+    #[error("{0}")]
+    NoAnswer(Silence),
     /// An answer that is not ZITADEL's: HTML, truncated, too large, or a field missing.
     #[error("unreadable answer (HTTP {status}): {what}")]
     Unreadable {
@@ -95,6 +96,8 @@ const NO_MEMBERSHIP: &str = "AUTHZ-cdgFk";
 pub(super) const UNKNOWN_INSTANCE: &str = "unable to set instance";
 /// The generic unique-constraint violation.
 const UNIQUE: &str = "V3-DKcYh";
+/// What ids of errors begin with that come from an execution: from somebody's webhook, or from the way to it.
+const EXECUTION: &str = "EXEC-";
 
 const HOUR: Duration = Duration::from_hours(1);
 const NAME_RETRY: Duration = Duration::from_mins(5);
@@ -152,7 +155,11 @@ impl Error {
     pub fn concerns_connection(&self) -> bool {
         !matches!(
             self.reason(),
-            Reason::InvalidSpec | Reason::NameTaken | Reason::EndpointDenied | Reason::ExternallyDeleted
+            Reason::InvalidSpec
+                | Reason::NameTaken
+                | Reason::EndpointDenied
+                | Reason::ExternallyDeleted
+                | Reason::ExecutionFailed
         )
     }
 
@@ -163,54 +170,57 @@ impl Error {
         matches!(self, Self::Api(error) if error.is_refusal() && error.reason() == Reason::AuthenticationFailed)
     }
 
-    /// What the user should know and do. Stable for the same cause: no times, counts or request ids.
+    /// What the user should know and do. Stable for the same cause: no attempts, dates or request ids.
     #[must_use]
     pub fn advice(&self) -> String {
         match self {
-            Self::Credential(what) | Self::Setup(what) => return what.clone(),
-            Self::NoToken(why) => return why.advice(),
-            Self::Api(error) if error.reason() == Reason::InvalidSpec => {
-                return format!("ZITADEL refuses the values of spec: {}", plain(&error.message));
+            Self::Credential(what) | Self::Setup(what) => what.clone(),
+            Self::NoToken(why) => why.advice(),
+            Self::Connect(Fault::Other(what)) => format!("cannot connect to ZITADEL: {what}; trying again"),
+            Self::Connect(fault) => format!("{fault}: {}; trying again", fault.remedy()),
+            Self::NoAnswer(silence) => {
+                format!("{silence}: ZITADEL, or a proxy before it, is overloaded or broken; trying again")
             }
-            Self::Api(error) if error.is(&[NO_MEMBERSHIP]) => {
-                return "the service account has no role at all in this instance: give it the role IAM_OWNER"
-                    .to_owned();
+            Self::Unreadable { status, what } if *status >= 500 => {
+                format!("HTTP {status}: ZITADEL, or a proxy before it, does not work properly ({what}); trying again")
             }
-            Self::Api(error) if error.is_unknown_instance() => {
-                return "ZITADEL does not know the host that requests are addressed to: set the connection's host to \
-                        the instance's external domain (or its database is down)"
-                    .to_owned();
+            Self::Unreadable { status, what } if *status != 429 => {
+                format!("HTTP {status}: {what}; check what answers at the connection's URL; trying again")
             }
-            _ => {}
+            Self::Api(error) => error.advice(),
+            Self::Unserved(_) | Self::Unreadable { .. } => general(self.reason()).to_owned(),
         }
-        let text = match self.reason() {
-            Reason::EndpointDenied => {
-                "ZITADEL refuses the endpoint's address: it is on the server's deny list (Executions.DenyList, \
-                 HTTPClient.DenyList) or its host name does not resolve from where ZITADEL runs"
-            }
-            Reason::ActionsDisabled => {
-                "the feature 'actions' is off in this ZITADEL instance: enable it with PUT /v2beta/features/instance \
-                 {\"actions\":true}"
-            }
-            Reason::AuthenticationFailed => {
-                "ZITADEL refuses the credential: it is wrong, expired or revoked; replace the token, key or client \
-                 secret, it is picked up without a restart"
-            }
-            Reason::PermissionDenied => {
-                "the service account may not manage targets: give it the role IAM_OWNER in the instance"
-            }
-            Reason::RateLimited => "ZITADEL, or a proxy before it, limits the rate of calls; trying again",
-            Reason::ApiUnsupported => {
-                "the server does not serve the configured generation of the Actions API, or none that this operator \
-                 speaks: check the connection's api and url (ZITADEL has the API since v2.52)"
-            }
-            Reason::NameTaken => {
-                "another target in this ZITADEL instance has this name (upper and lower case do not count): choose \
-                 another spec.name, or delete the other target"
-            }
-            _ => "ZITADEL does not answer properly; trying again",
-        };
-        text.to_owned()
+    }
+}
+
+/// What to do about an error of which the reason says all that matters.
+const fn general(reason: Reason) -> &'static str {
+    match reason {
+        Reason::EndpointDenied => {
+            "ZITADEL refuses the endpoint's address: it is on the server's deny list (Executions.DenyList, \
+             HTTPClient.DenyList) or its host name does not resolve from where ZITADEL runs"
+        }
+        Reason::ActionsDisabled => {
+            "the feature 'actions' is off in this ZITADEL instance: enable it with PUT /v2beta/features/instance \
+             {\"actions\":true}"
+        }
+        Reason::AuthenticationFailed => {
+            "ZITADEL refuses the credential: it is wrong, expired or revoked; replace the token, key or client \
+             secret, it is picked up without a restart"
+        }
+        Reason::PermissionDenied => {
+            "the service account may not manage targets: give it the role IAM_OWNER in the instance"
+        }
+        Reason::RateLimited => "ZITADEL, or a proxy before it, limits the rate of calls; trying again",
+        Reason::ApiUnsupported => {
+            "the server does not serve the configured generation of the Actions API, or none that this operator \
+             speaks: check the connection's api and url (ZITADEL has the API since v2.52)"
+        }
+        Reason::NameTaken => {
+            "another target in this ZITADEL instance has this name (upper and lower case do not count): choose \
+             another spec.name, or delete the other target"
+        }
+        _ => "ZITADEL does not answer properly; trying again",
     }
 }
 
@@ -236,7 +246,7 @@ impl ApiError {
     /// internal/api/grpc/server/middleware/execution_interceptor.go, 2.x to 4.x; run on v2.58.7 to v4.13.1). So only
     /// what is known to come from a layer before the commit counts, and everything else leaves the outcome open.
     fn is_refusal(&self) -> bool {
-        if self.is_of_an_execution() {
+        if self.is_of_execution() {
             return false;
         }
         match self.id.as_deref() {
@@ -256,20 +266,56 @@ impl ApiError {
         }
     }
 
-    /// Whether the error is of somebody's execution. v2.58 has no details and writes the id into the text.
-    fn is_of_an_execution(&self) -> bool {
-        let named = |text: &str| text.contains("EXEC-");
-        self.id.as_deref().map_or_else(|| named(&self.message), |id| id.starts_with("EXEC-"))
+    /// Whether it comes from an execution of the instance rather than from what was called: from an interrupting target
+    /// that failed, or that forwards a status of its own, whichever it chooses. v2.52 to v2.58 answer 500 and tell the id
+    /// in the text alone.
+    fn is_of_execution(&self) -> bool {
+        self.id.as_deref().map_or_else(|| self.message.contains(EXECUTION), |id| id.starts_with(EXECUTION))
+    }
+
+    /// The id of the error, also where the text alone has it.
+    fn shown_id(&self) -> Option<String> {
+        let letters = |text: &str| text.chars().take_while(|c| c.is_ascii_alphanumeric()).collect::<String>();
+        let told = || self.message.split_once(EXECUTION).map(|(_, rest)| format!("{EXECUTION}{}", letters(rest)));
+        self.id.clone().or_else(told)
+    }
+
+    /// See [`Error::advice`].
+    fn advice(&self) -> String {
+        let reason = self.reason();
+        let id = self.shown_id().map(|id| format!(" ({})", plain(&id))).unwrap_or_default();
+        match reason {
+            Reason::InvalidSpec => format!("ZITADEL refuses the values of spec: {}", plain(&self.message)),
+            Reason::ExecutionFailed => format!(
+                "an execution of this ZITADEL instance intercepts the call and refuses or fails it{id}: fix or remove \
+                 that execution; trying again"
+            ),
+            _ if self.is(&[NO_MEMBERSHIP]) => {
+                "the service account has no role at all in this instance: give it the role IAM_OWNER".to_owned()
+            }
+            _ if self.is_unknown_instance() => {
+                "ZITADEL does not know the host that requests are addressed to: set the connection's host to the \
+                 instance's external domain (or its database is down)"
+                    .to_owned()
+            }
+            Reason::ZitadelUnavailable => {
+                format!("HTTP {}{id}: ZITADEL, or a proxy before it, does not work properly; trying again", self.status)
+            }
+            _ => general(reason).to_owned(),
+        }
     }
 
     fn reason(&self) -> Reason {
+        if self.is_of_execution() {
+            return Reason::ExecutionFailed;
+        }
         if self.is(&TARGET_GONE) {
             return Reason::ExternallyDeleted;
         }
         match self.status {
             400 if self.is(&DENIED_URL) => Reason::EndpointDenied,
             400 if self.is(&[FEATURE_OFF]) => Reason::ActionsDisabled,
-            // Code 9 is a precondition of the server's state (an execution that failed, say), 3 our own values.
+            // Code 9 is a precondition of the server's state, 3 our own values.
             400 if self.code == 9 => Reason::ZitadelUnavailable,
             400 => Reason::InvalidSpec,
             401 => Reason::AuthenticationFailed,
@@ -297,6 +343,7 @@ pub(super) fn plain(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fault::Distrust;
     use super::*;
     use rstest::rstest;
 
@@ -310,7 +357,17 @@ mod tests {
     #[case(400, 3, Some("COMMAND-NcJUKo"), "x", Reason::EndpointDenied)]
     #[case(400, 3, Some("COMMAND-jKbbu2"), "x", Reason::EndpointDenied)]
     #[case(400, 9, Some("ACTION-8o6pvqfjhs"), "x", Reason::ActionsDisabled)]
-    #[case(400, 9, Some("EXEC-dra6yamk98"), "x", Reason::ZitadelUnavailable)]
+    #[case(400, 9, Some("OTHER-1"), "x", Reason::ZitadelUnavailable)]
+    #[case(400, 9, Some("EXEC-dra6yamk98"), "x", Reason::ExecutionFailed)]
+    #[case(400, 3, Some("EXEC-reUaUZCzCp"), "x", Reason::ExecutionFailed)]
+    #[case(401, 16, Some("EXEC-reUaUZCzCp"), "x", Reason::ExecutionFailed)]
+    #[case(403, 7, Some("EXEC-reUaUZCzCp"), "no thanks", Reason::ExecutionFailed)]
+    #[case(404, 5, Some("EXEC-reUaUZCzCp"), "x", Reason::ExecutionFailed)]
+    #[case(409, 6, Some("EXEC-reUaUZCzCp"), "x", Reason::ExecutionFailed)]
+    #[case(429, 8, Some("EXEC-reUaUZCzCp"), "x", Reason::ExecutionFailed)]
+    #[case(500, 13, Some("EXEC-2n8fhs7g"), "x", Reason::ExecutionFailed)]
+    #[case(500, 2, None, "ID=EXEC-dra6yamk98 Message=x", Reason::ExecutionFailed)]
+    #[case(400, 3, None, "invalid name: EXEC-dra6yamk98", Reason::InvalidSpec)]
     #[case(401, 16, Some("AUTH-7fs1e"), "x", Reason::AuthenticationFailed)]
     #[case(403, 7, Some("QUERY-SAF3rf"), "x", Reason::AuthenticationFailed)]
     #[case(403, 7, Some("AUTH-5mWD2"), "x", Reason::PermissionDenied)]
@@ -374,6 +431,31 @@ mod tests {
         let error = api(status, code, id, message);
         assert_eq!(error.may_have_committed(), open, "{error}");
         assert!(!(open && error.refuses_token()), "a call whose outcome is open is never sent again: {error}");
+    }
+
+    /// What a user reads three hours later, with Events and log gone.
+    #[rstest]
+    #[case(Error::Connect(Fault::Unresolved("h".into())), "cannot resolve host h")]
+    #[case(Error::Connect(Fault::Refused("h:443".into())), "connection refused by h:443")]
+    #[case(Error::Connect(Fault::Slow("h:443".into(), Duration::from_secs(5))), "no connection to h:443 within 5 s")]
+    #[case(Error::Connect(Fault::Untrusted("h:443".into(), Distrust::WrongName)), "is not trusted: it is not valid for")]
+    #[case(Error::NoAnswer(Silence::Within(Duration::from_secs(10))), "no answer within 10 s")]
+    #[case(Error::Unreadable { status: 403, what: "an HTML page".into() }, "HTTP 403: an HTML page")]
+    #[case(api(503, 14, None, "upstream connect error"), "HTTP 503: ")]
+    #[case(api(500, 13, Some("QUERY-x"), "x"), "HTTP 500 (QUERY-x): ")]
+    #[case(api(403, 7, Some("EXEC-reUaUZCzCp"), "x"), "refuses or fails it (EXEC-reUaUZCzCp): fix or remove")]
+    #[case(api(500, 2, None, "ID=EXEC-dra6yamk98 Message=x"), "refuses or fails it (EXEC-dra6yamk98): fix or remove")]
+    fn the_advice_names_the_class_of_the_fault(#[case] error: Error, #[case] part: &str) {
+        assert!(error.advice().contains(part), "{}", error.advice());
+    }
+
+    #[test]
+    fn what_an_execution_refuses_is_neither_gone_nor_a_refused_token() {
+        for status in [401, 403, 404, 409, 500] {
+            let error = api(status, 5, Some("EXEC-reUaUZCzCp"), "x");
+            assert_eq!(error.class(), Class::Transient);
+            assert!(!error.refuses_token() && !error.concerns_connection(), "{error}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod client_tests;
 mod detect;
 pub mod error;
 pub mod events;
+pub mod fault;
 pub mod generation;
 mod resources_v3alpha;
 mod span;
@@ -28,6 +29,7 @@ pub use crate::api::names::{Endpoint, TargetId, TargetName, Timeout};
 pub use client::Client;
 pub use error::{Class, Error};
 pub use events::{Added, EventQuery, Posting};
+pub use fault::{Distrust, Fault, Silence};
 pub use generation::{Api, ApiChoice, Support};
 
 use std::time::Duration;

@@ -4,7 +4,6 @@
 //! and everything else is repeated by the next pass. No redirects, no proxy from the environment unless asked for,
 //! HTTP/1.1 only (so that the Host header can be set), and the token goes to the configured origin alone.
 
-use std::error::Error as _;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
@@ -21,6 +20,7 @@ use url::form_urlencoded::{Serializer, byte_serialize, parse};
 use super::Error;
 use super::auth::{Bearer, Credential, Source};
 use super::error::{ApiError, UNKNOWN_INSTANCE, plain};
+use super::fault::{Fault, Peer, Silence, causes};
 use super::generation::Request;
 use super::span;
 
@@ -32,6 +32,9 @@ const PAGE_CAP: usize = 16 << 20;
 pub const RATE: NonZeroU32 = NonZeroU32::new(20).expect("20 is not zero");
 
 const TWICE: NonZeroU32 = NonZeroU32::new(2).expect("2 is not zero");
+
+const NOT_JSON: &str = "the body is not JSON";
+const HTML: &str = "an HTML page, as of a proxy, and not an answer of ZITADEL";
 
 /// What stands where a server quoted a secret.
 const STRUCK: &str = "[struck out]";
@@ -53,6 +56,35 @@ pub struct Settings {
     pub rate: NonZeroU32,
     /// Longest time for one call, connection included.
     pub timeout: Duration,
+}
+
+impl Settings {
+    /// Longest time for a connection alone.
+    fn connect_timeout(&self) -> Duration {
+        Duration::from_secs(5).min(self.timeout)
+    }
+
+    /// Whom a connection is made to, as conditions name it.
+    fn peer(&self) -> Peer {
+        let host = self.url.host_str().unwrap_or_default();
+        let port = self.url.port_or_known_default().map(|port| format!(":{port}")).unwrap_or_default();
+        let by = match self.proxy {
+            Proxy::None => "",
+            Proxy::Environment => " (or the proxy that the environment names)",
+        };
+        Peer { host: format!("{host}{by}"), address: format!("{host}{port}{by}") }
+    }
+
+    /// Why a call that was given so much time has failed.
+    fn failed(&self, error: &reqwest::Error, within: Duration) -> Error {
+        if error.is_connect() {
+            Error::Connect(Fault::of(error, self.peer(), self.connect_timeout()))
+        } else if error.is_timeout() {
+            Error::NoAnswer(Silence::Within(within))
+        } else {
+            Error::NoAnswer(causes(error).into())
+        }
+    }
 }
 
 /// Whether requests go straight to the origin.
@@ -117,7 +149,7 @@ impl Transport {
             .http1_only()
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
-            .connect_timeout(Duration::from_secs(5).min(self.settings.timeout))
+            .connect_timeout(self.settings.connect_timeout())
             .timeout(self.settings.timeout)
             .user_agent(concat!("zitadel-actions-operator/", env!("CARGO_PKG_VERSION")));
         if self.settings.proxy == Proxy::None {
@@ -196,12 +228,13 @@ impl Transport {
     /// Sends, and reads what comes back. `form` is what was sent as one.
     async fn finish(&self, call: reqwest::RequestBuilder, cap: Cap, form: &str) -> Result<Reply, Error> {
         let (client, request) = call.build_split();
-        let mut request = request.map_err(|error| failed(&error))?;
+        let mut request = request.map_err(|error| Error::Connect(causes(&error).into()))?;
         span::propagate(request.headers_mut());
         let authorization = request.headers().get(AUTHORIZATION).cloned();
-        let answer = client.execute(request).await.map_err(|error| failed(&error))?;
+        let within = request.timeout().copied().unwrap_or(self.settings.timeout);
+        let answer = client.execute(request).await.map_err(|error| self.settings.failed(&error, within))?;
         self.note_date(&answer);
-        let reply = read(answer, cap).await?;
+        let reply = read(answer, cap, within).await?;
         Ok(if reply.status.is_success() { reply } else { reply.struck(authorization.as_ref(), form) })
     }
 
@@ -248,7 +281,7 @@ async fn authorities(source: &Source) -> Result<Vec<reqwest::Certificate>, Error
     }
 }
 
-async fn read(mut answer: reqwest::Response, cap: Cap) -> Result<Reply, Error> {
+async fn read(mut answer: reqwest::Response, cap: Cap, within: Duration) -> Result<Reply, Error> {
     let status = answer.status();
     let code = status.as_u16();
     let limit = match cap {
@@ -263,7 +296,10 @@ async fn read(mut answer: reqwest::Response, cap: Cap) -> Result<Reply, Error> {
             }
             Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
             Ok(None) => return Ok(Reply { status, bytes }),
-            Err(error) => return Err(Error::NoAnswer(format!("HTTP {code}, body cut off: {}", causes(&error)))),
+            Err(error) if error.is_timeout() => return Err(Error::NoAnswer(Silence::Within(within))),
+            Err(error) => {
+                return Err(Error::NoAnswer(format!("HTTP {code}, body cut off: {}", causes(&error)).into()));
+            }
         }
     }
 }
@@ -290,9 +326,16 @@ impl Reply {
             Some(body) => Err(refused(self.status, &body)),
             None => Err(self.routing().unwrap_or_else(|| Error::Unreadable {
                 status: self.status.as_u16(),
-                what: "the body is not JSON".into(),
+                what: if self.is_html() { HTML } else { NOT_JSON }.into(),
             })),
         }
+    }
+
+    /// Whether a page for people came back: what proxies and gateways answer with.
+    fn is_html(&self) -> bool {
+        let start = self.bytes.trim_ascii_start();
+        let begins = |tag: &[u8]| start.get(..tag.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(tag));
+        begins(b"<!doctype html") || begins(b"<html")
     }
 
     /// The answer of the OAuth and OpenID paths to an unknown host: the text that the API wraps in JSON, as it is.
@@ -312,28 +355,4 @@ fn refused(status: StatusCode, body: &Value) -> Error {
     let ids = body["details"].as_array().into_iter().flatten();
     let id = ids.filter_map(|detail| detail["id"].as_str()).find(|id| !id.is_empty()).map(str::to_owned);
     Error::Api(ApiError { status, code, message: message.to_owned(), id })
-}
-
-fn failed(error: &reqwest::Error) -> Error {
-    if error.is_connect() || error.is_builder() {
-        Error::Connect(causes(error))
-    } else if error.is_timeout() {
-        Error::NoAnswer("timed out".into())
-    } else {
-        Error::NoAnswer(causes(error))
-    }
-}
-
-/// The chain of causes without the URL, which may carry user information.
-fn causes(error: &reqwest::Error) -> String {
-    let mut text = String::new();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        if !text.is_empty() {
-            text.push_str(": ");
-        }
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    if text.is_empty() { "request failed".to_owned() } else { text }
 }

@@ -12,10 +12,10 @@ use rstest::rstest;
 use secrecy::SecretString;
 use url::Url;
 
-use super::Error;
 use super::auth::{Bearer, Credential, Slot, Source};
 use super::generation::Request;
 use super::transport::{Answer, BODY_CAP, Cap, Proxy, RATE, Settings, Transport};
+use super::{Error, Silence};
 
 /// Method and path; Authorization, Host and x-zitadel-instance-host.
 type Line = (String, [Option<String>; 3]);
@@ -106,6 +106,47 @@ async fn an_answer_is_read_up_to_its_cap() {
         let (url, _) = server(move || format!("\"{}\"", "x".repeat(length - 2)).into_response()).await;
         assert_eq!(send(&transport(&url, None, None)).await.is_ok(), fits, "{length} bytes");
     }
+}
+
+/// What conditions say of it is the same each time: no error numbers, no addresses of ours.
+#[tokio::test]
+async fn a_fault_of_the_way_is_named_by_its_class() {
+    // A listener that is dropped leaves a port where nothing listens.
+    let port = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    for (url, said) in [
+        (format!("http://127.0.0.1:{port}"), format!("connection refused by 127.0.0.1:{port}")),
+        ("https://zitadel.invalid".to_owned(), "cannot resolve host zitadel.invalid".to_owned()),
+    ] {
+        let error = send(&transport(&url.parse().unwrap(), None, None)).await.unwrap_err();
+        assert!(!error.may_have_committed(), "nothing was sent");
+        assert_eq!(error.to_string(), format!("cannot connect: {said}"));
+        assert!(error.advice().starts_with(&said), "{}", error.advice());
+    }
+}
+
+/// The server takes the connection, and that is all.
+#[tokio::test]
+async fn a_server_that_never_answers_is_named_with_the_time_it_had() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url: Url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let settings = Settings { timeout: Duration::from_millis(200), ..transport(&url, None, None).settings().clone() };
+    let error = send(&Transport::new(settings)).await.unwrap_err();
+    assert_eq!(error, Error::NoAnswer(Silence::Within(Duration::from_millis(200))));
+    assert_eq!(error.to_string(), "no answer within 0.2 s");
+    assert!(error.may_have_committed());
+}
+
+#[rstest]
+#[case("<!DOCTYPE html><html><body>Forbidden</body></html>", "an HTML page")]
+#[case("  <html>", "an HTML page")]
+#[case("upstream connect error", "the body is not JSON")]
+#[case("<?xml version='1.0'?>", "the body is not JSON")]
+#[case("", "the body is not JSON")]
+#[tokio::test]
+async fn a_page_of_a_proxy_is_called_one(#[case] body: &'static str, #[case] said: &str) {
+    let (url, _) = server(move || (StatusCode::FORBIDDEN, body).into_response()).await;
+    let error = send(&transport(&url, None, None)).await.unwrap_err();
+    assert!(error.advice().starts_with(&format!("HTTP 403: {said}")), "{}", error.advice());
 }
 
 /// Also when the text is what stands in the way of JSON.

@@ -12,14 +12,14 @@ use crate::witness::Verdict;
 
 /// What Argo CD says, the reason of the object, and the file.
 const GOLDEN: [(&str, &str, &str); 8] = [
-    ("Progressing", "-", "progressing_fresh.yaml"),
+    ("Progressing", "Pending", "progressing_fresh.yaml"),
     ("Progressing", "Available", "progressing_stale.yaml"),
     ("Progressing", "ZitadelUnavailable", "progressing_retrying.yaml"),
     ("Healthy", "Available", "healthy.yaml"),
     ("Suspended", "Suspended", "suspended.yaml"),
     ("Degraded", "NameTaken", "degraded_name_taken.yaml"),
     ("Degraded", "InvalidSpec", "degraded_invalid_spec.yaml"),
-    ("Degraded", "ProgressDeadlineExceeded", "degraded_deadline.yaml"),
+    ("Degraded", "ZitadelUnavailable", "degraded_deadline.yaml"),
 ];
 
 #[derive(Deserialize)]

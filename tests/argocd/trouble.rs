@@ -84,7 +84,11 @@ async fn at_the_progress_deadline_waiting_becomes_degraded() {
     world.age("hook").await;
     world.start_operator(&[]).await;
     let verdict = witness.until("hook", "Degraded").await;
-    assert_eq!((verdict.reason.as_str(), verdict.kstatus.as_str()), ("ProgressDeadlineExceeded", "Failed"));
+    assert_eq!((verdict.reason.as_str(), verdict.kstatus.as_str()), ("ZitadelUnavailable", "Failed"));
+    assert!(
+        verdict.message.starts_with("ProgressDeadlineExceeded: ") && verdict.message.contains("HTTP 503"),
+        "{verdict:?}"
+    );
     fault.clear();
     witness.until("hook", "Healthy").await;
     witness.finish("progress deadline");

@@ -108,7 +108,8 @@ fn contract(target: &Target) -> Vec<String> {
     let generation = target.metadata.generation.unwrap_or(0);
     check(observed <= generation, "observedGeneration is ahead of generation");
     if observed == -1 {
-        check(status.conditions.is_empty(), "conditions before the first pass");
+        let pending = matches!(&*status.conditions, [one] if one.status == "Unknown" && one.reason == "Pending");
+        check(pending, "another condition than Ready=Unknown before the first pass");
         return wrong;
     }
     let get = |kind: &str| status.conditions.iter().find(|condition| condition.type_ == kind);
@@ -127,8 +128,14 @@ fn contract(target: &Target) -> Vec<String> {
     // observedGeneration is behind. No status can keep those in the moment after an edit; readers compare the numbers.
     let idle = ready.is_some_and(|c| c.status == "False" && c.reason != Reason::Suspended.as_str());
     check(abnormal || !idle, "Ready=False without Reconciling or Stalled, and not suspended");
-    let told = |c: &Condition| ready.is_some_and(|ready| (&ready.reason, &ready.message) == (&c.reason, &c.message));
+    let cause = |ready: &Condition| format!("{}: {}", ready.reason, ready.message);
+    let told = |c: &Condition| match c.reason == Reason::ProgressDeadlineExceeded.as_str() {
+        true => c.type_ == "Stalled" && ready.is_some_and(|ready| c.message.ends_with(&cause(ready))),
+        false => ready.is_some_and(|ready| (&ready.reason, &ready.message) == (&c.reason, &c.message)),
+    };
     check([reconciling, stalled].into_iter().flatten().all(told), "Ready tells another reason than the one beside it");
+    let late = Reason::ProgressDeadlineExceeded.as_str();
+    check(ready.is_none_or(|c| c.reason != late), "Ready says how long it takes in place of why");
     for condition in &status.conditions {
         check(condition.observed_generation == Some(observed), "a condition speaks of another generation");
         check(Reason::parse(&condition.reason).is_some(), "a reason that is not documented");
@@ -213,6 +220,7 @@ mod tests {
         let bad = [
             json!({"observedGeneration": 3, "conditions": [condition("Ready", "False", 3, t)]}),
             json!({"observedGeneration": 2, "conditions": []}),
+            json!({"observedGeneration": -1, "conditions": []}),
             json!({"observedGeneration": 2, "conditions": [condition("Ready", "False", 1, t)]}),
             json!({"observedGeneration": 2, "conditions": [condition("Ready", "True", 2, t)]}),
             json!({"observedGeneration": 2, "conditions": [condition("Ready", "True", 2, t), condition("Stalled", "True", 2, t)]}),
@@ -220,8 +228,13 @@ mod tests {
             json!({"observedGeneration": 2, "conditions": [condition("Ready", "False", 2, t)]}),
             json!({"observedGeneration": 2, "conditions": [condition("Ready", "False", 2, t), other]}),
         ];
+        let mut late = condition("Stalled", "True", 2, t);
+        (late["reason"], late["message"]) = (json!("ProgressDeadlineExceeded"), json!("still trying. NameTaken: m"));
+        let overdue = json!({"observedGeneration": 2, "conditions": [condition("Ready", "False", 2, t), late]});
         let mut oracle = Oracle::default();
-        oracle.see(&target(good.clone()));
+        for status in [overdue, good.clone()] {
+            oracle.see(&target(status));
+        }
         assert_eq!(oracle.violations, Vec::<String>::new());
         for status in bad {
             let mut oracle = Oracle::default();

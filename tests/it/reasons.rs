@@ -1,6 +1,7 @@
 //! Every row of the reason table that target calls can meet: what is shown, what is told, and that it mends itself.
 
 use serde_json::json;
+use zitadel_actions_operator::api::target::Target;
 use zitadel_stand_in::{Effect, EventKind, Generation, Op, Options, Role, StandIn, TargetEdit, Times};
 
 use crate::world::{GENERATIONS, Setup, World, condition, log, webhook};
@@ -317,8 +318,11 @@ async fn ten_minutes_without_success_are_stalled_and_recover() {
     world.kill(&operator).await;
     world.age("hook").await;
     world.start_operator(&[]).await;
-    let target = world.reason("hook", "ProgressDeadlineExceeded").await;
-    let (_, _, message) = condition(&target, "Stalled").unwrap();
+    let late = |target: &Target| condition(target, "Stalled").is_some();
+    let target = world.until_target("hook", "stalled", late).await;
+    assert_eq!(condition(&target, "Ready").unwrap().1, "ZitadelUnavailable", "the cause stays");
+    let (_, reason, message) = condition(&target, "Stalled").unwrap();
+    assert_eq!(reason, "ProgressDeadlineExceeded");
     assert!(message.contains("ZitadelUnavailable") && message.contains("ten minutes"), "{message}");
     fault.clear();
     world.ready("hook").await;

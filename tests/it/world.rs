@@ -311,11 +311,11 @@ impl World {
         assert_eq!(self.zitadel.events().len(), events, "a target in sync was written\n{}", self.zitadel.dump());
     }
 
-    /// Sets the clock of a status back by more than the ten minutes that an operator waits for success. None may run.
+    /// Sets the clock of a status back by a quarter of an hour, which is more than the ten minutes that an operator waits for success. None may run.
     pub async fn age(&self, name: &str) {
         let mut conditions = self.get(name).await.status.unwrap().conditions;
         for condition in &mut conditions {
-            condition.last_transition_time.0 -= SignedDuration::from_mins(11);
+            condition.last_transition_time.0 -= SignedDuration::from_mins(15);
         }
         let patch = Patch::Merge(json!({"status": {"conditions": conditions}}));
         self.targets().patch_status(name, &PatchParams::default(), &patch).await.unwrap();

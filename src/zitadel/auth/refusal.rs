@@ -63,7 +63,7 @@ impl NoToken {
     #[must_use]
     pub fn advice(&self) -> String {
         match self {
-            Self::Failed(error) => error.advice(),
+            Self::Failed(error) => format!("no access token: {}", error.advice()),
             Self::Refused { .. } => {
                 format!("{self}; correct or replace the credential, it is picked up without a restart")
             }
