@@ -14,7 +14,7 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use super::Guarded;
+use super::{Guarded, foreign};
 use crate::api::claim::Claim;
 use crate::api::target::{Target, TargetStatus};
 use crate::api::{CLAIM_ANNOTATION, FIELD_MANAGER, FINALIZER, GROUP, VERSION};
@@ -119,9 +119,8 @@ impl Cluster {
         metadata["resourceVersion"] = json!(object.resource_version());
         metadata["uid"] = json!(object.uid());
         let patch = Patch::Merge(json!({"metadata": metadata}));
-        let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
         let api = self.api(object);
-        in_time(api.patch(&object.name_any(), &params, &patch)).await
+        in_time(api.patch(&object.name_any(), &as_manager(), &patch)).await
     }
 
     /// Writes status, if nobody else wrote the object since it was seen.
@@ -129,16 +128,22 @@ impl Cluster {
     /// # Errors
     /// As [`Self::claim`].
     pub async fn write_status(&self, object: &Target, status: &TargetStatus) -> Result<Target, WriteError> {
+        let wanted = json!(status);
         let patch = Patch::Apply(json!({
             "apiVersion": format!("{GROUP}/{VERSION}"),
             "kind": "Target",
             "metadata": {
                 "name": object.name_any(), "uid": object.uid(), "resourceVersion": object.resource_version(),
             },
-            "status": status,
+            "status": wanted,
         }));
-        let api = self.api(object);
-        in_time(api.patch_status(&object.name_any(), &PatchParams::apply(FIELD_MANAGER).force(), &patch)).await
+        let (api, name) = (self.api(object), object.name_any());
+        let apply = PatchParams::apply(FIELD_MANAGER).force();
+        let applied: Target = in_time(api.patch_status(&name, &apply, &patch)).await?;
+        match foreign::removal(&applied, &json!(applied.status), &wanted) {
+            None => Ok(applied),
+            Some(removal) => in_time(api.patch_status(&name, &as_manager(), &Patch::Merge(removal))).await,
+        }
     }
 
     /// Whether the definition of Targets is being deleted; "no" where it was never allowed to be read (a namespaced
@@ -192,6 +197,11 @@ pub async fn list(api: &Api<Guarded>) -> Result<Vec<Guarded>, WriteError> {
     }
 }
 
+/// An update by our name.
+pub(super) fn as_manager() -> PatchParams {
+    PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() }
+}
+
 fn with_finalizer(object: &Target) -> Vec<String> {
     let mut finalizers = object.finalizers().to_vec();
     if !finalizers.iter().any(|name| name == FINALIZER) {
@@ -200,7 +210,8 @@ fn with_finalizer(object: &Target) -> Vec<String> {
     finalizers
 }
 
-async fn in_time<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, WriteError> {
+/// A write, or a read, that is given up when it takes too long.
+pub(super) async fn in_time<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, WriteError> {
     match tokio::time::timeout(WRITE_TIMEOUT, call).await {
         Ok(result) => Ok(result?),
         Err(_) => Err(WriteError::Timeout),

@@ -23,14 +23,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::cluster::WriteError;
+use super::cluster::{WriteError, as_manager, in_time};
 use super::context::{Context, needs, shown};
 use super::link::{Key, Link};
 use super::links::{Change, Entry};
 use super::offer::Offer;
 use super::wake::{self, Shard, wake_each};
-use super::{api_server, figures, news, observer};
-use crate::api::condition::Health;
+use super::{api_server, figures, foreign, news, observer};
+use crate::api::condition::{Health, own};
 use crate::api::connection::{ClusterConnection, Connection, ConnectionKind, ConnectionReport};
 use crate::api::{CONNECTION_FINALIZER, FIELD_MANAGER, GROUP, VERSION};
 use crate::ops::Metrics;
@@ -40,8 +40,6 @@ use crate::plan::connection::{Look, Report, Step, View, plan, render};
 const TICK: Duration = Duration::from_secs(1);
 /// How often the labels of namespaces are read.
 const LABELS: Duration = Duration::from_mins(1);
-/// Longest wait for a write.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// What a watch delivers, whichever kind it is of.
 struct Seen {
@@ -326,14 +324,13 @@ impl Keeper {
             finalizers.push(CONNECTION_FINALIZER);
         }
         let metadata = json!({"finalizers": finalizers, "resourceVersion": offer.version, "uid": offer.uid});
-        let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
         let api = self.api(offer);
-        in_time(api.patch(offer.name(), &params, &Patch::Merge(json!({"metadata": metadata})))).await
+        in_time(api.patch(offer.name(), &as_manager(), &Patch::Merge(json!({"metadata": metadata})))).await.map(drop)
     }
 
     async fn report(&self, offer: &Offer, report: &Report) -> Result<(), WriteError> {
         let status = render(&offer.report, report, offer.generation, Timestamp::now());
-        if status == offer.report {
+        if status == (ConnectionReport { conditions: own(&offer.report.conditions), ..offer.report.clone() }) {
             return Ok(());
         }
         self.write_status(offer, &status).await?;
@@ -348,14 +345,20 @@ impl Keeper {
     }
 
     async fn write_status(&self, offer: &Offer, status: &ConnectionReport) -> Result<(), WriteError> {
+        let wanted = json!(status);
         let patch: Patch<Value> = Patch::Apply(json!({
             "apiVersion": format!("{GROUP}/{VERSION}"),
             "kind": offer.kind().kind,
             "metadata": {"name": offer.name(), "uid": offer.uid, "resourceVersion": offer.version},
-            "status": status,
+            "status": wanted,
         }));
         let api = self.api(offer);
-        in_time(api.patch_status(offer.name(), &PatchParams::apply(FIELD_MANAGER).force(), &patch)).await
+        let apply = PatchParams::apply(FIELD_MANAGER).force();
+        let applied: DynamicObject = in_time(api.patch_status(offer.name(), &apply, &patch)).await?;
+        if let Some(removal) = foreign::removal(&applied, &applied.data["status"], &wanted) {
+            in_time(api.patch_status(offer.name(), &as_manager(), &Patch::Merge(removal))).await?;
+        }
+        Ok(())
     }
 
     fn api(&self, offer: &Offer) -> Api<DynamicObject> {
@@ -384,15 +387,5 @@ impl Keeper {
                 selected && target.namespace().is_some_and(|namespace| changed.contains(&namespace))
             });
         }
-    }
-}
-
-async fn in_time<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<(), WriteError> {
-    match tokio::time::timeout(WRITE_TIMEOUT, call).await {
-        Ok(result) => {
-            result?;
-            Ok(())
-        }
-        Err(_) => Err(WriteError::Timeout),
     }
 }

@@ -18,9 +18,11 @@ use super::duty::Duty;
 use super::holders::{Holders, Place};
 use super::link::Key;
 use super::links::Links;
+use super::target::claim_of;
 use super::{Guarded, has_finalizer};
 use crate::api::FIELD_MANAGER;
-use crate::api::target::Target;
+use crate::api::claim::ClaimState;
+use crate::api::target::{Target, TargetStatus};
 use crate::ops::Metrics;
 use crate::zitadel::Version;
 
@@ -216,6 +218,21 @@ impl Context {
             }
             _ => (Arc::new(cached.clone()), Rest::Never),
         }
+    }
+
+    /// The status that this process last wrote or agreed with, where somebody else has written another one since: status
+    /// is ours to write, so the id, too, is what we recorded.
+    ///
+    /// While a claim is open its create may be committed beside a pass; and a claim that this process has not written is
+    /// another replica's, whose status counts.
+    pub(super) fn overwritten(&self, seen: &Target) -> Option<TargetStatus> {
+        let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = &memory.get(seen.metadata.uid.as_deref()?)?.object;
+        let written = known.status.as_ref().filter(|_| is_newer(seen, known))?;
+        let (own, shown) = (claim_of(known), claim_of(seen));
+        let open = matches!(&own, ClaimState::Held(claim) if claim.is_open(written.id.as_deref()));
+        let ours = !open && (shown == own || shown == ClaimState::Absent);
+        (ours && seen.status.as_ref() != Some(written)).then(|| written.clone())
     }
 
     /// Remembers an object as the API server returned it.

@@ -15,6 +15,7 @@ pub mod context;
 mod create;
 pub mod duty;
 pub mod figures;
+mod foreign;
 mod holders;
 pub mod link;
 pub mod links;
@@ -153,8 +154,9 @@ async fn one(
     }
 }
 
-/// What of an object asks for a pass: its spec (deletion moves the generation too), a request in an annotation, a
-/// finalizer that somebody took away, and labels by which it becomes ours. Our own writes of claim and status do not.
+/// Fields whose change triggers a reconcile: spec (deletion moves the generation too), the request annotation, our
+/// finalizer, labels that bring the object into scope, and a status that somebody else wrote. Our own writes of claim and
+/// status do not.
 fn trigger(context: &Arc<Context>) -> impl Fn(&Guarded) -> Option<u64> + Send + Sync + use<> {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let context = Arc::clone(context);
@@ -166,6 +168,8 @@ fn trigger(context: &Arc<Context>) -> impl Fn(&Guarded) -> Option<u64> + Send + 
         meta.annotations.as_ref().and_then(|all| all.get(RECONCILE_ANNOTATION)).hash(&mut hasher);
         has_finalizer(meta.finalizers.as_deref()).hash(&mut hasher);
         context.duty().covers(object).hash(&mut hasher);
+        let foreign = object.0.as_ref().ok().is_some_and(|target| context.overwritten(target).is_some());
+        meta.resource_version.as_ref().filter(|_| foreign).hash(&mut hasher);
         Some(hasher.finish())
     }
 }

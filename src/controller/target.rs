@@ -17,7 +17,7 @@ use super::link::Link;
 use super::reconcile::again;
 use super::{PASS_DEADLINE, has_finalizer, news};
 use crate::api::claim::{Claim, ClaimState};
-use crate::api::condition::{ConditionType, Health, find};
+use crate::api::condition::{ConditionType, Health, find, own};
 use crate::api::reason::Reason;
 use crate::api::target::{Target, TargetStatus};
 use crate::api::{CLAIM_ANNOTATION, RECONCILE_ANNOTATION};
@@ -112,6 +112,7 @@ impl<'a> Pass<'a> {
     }
 
     pub(super) async fn run(mut self) -> Result<Action, PassError> {
+        self.restore_status().await?;
         self.rival = self.find_rival();
         self.co_holder = self.find_co_holder();
         if self.object.metadata.deletion_timestamp.is_some() {
@@ -128,6 +129,16 @@ impl<'a> Pass<'a> {
             }
         }
         Err(PassError::Internal("the planner did not come to an end"))
+    }
+
+    /// Puts back the status that this process wrote, if somebody else has changed it: what follows rests on it.
+    async fn restore_status(&mut self) -> Result<(), PassError> {
+        if let Some(status) = self.context.overwritten(&self.object) {
+            tracing::info!("status was changed by somebody else; restoring it");
+            let restored = self.cluster().write_status(&self.object, &status).await?;
+            self.take(restored);
+        }
+        Ok(())
     }
 
     fn ask(&self) -> Step {
@@ -343,7 +354,8 @@ impl<'a> Pass<'a> {
     }
 
     async fn finish(&mut self, verdict: &Verdict) -> Result<Action, PassError> {
-        let previous = self.object.status.clone().unwrap_or_default();
+        let mut previous = self.object.status.clone().unwrap_or_default();
+        previous.conditions = own(&previous.conditions);
         let status = self.rendered(verdict);
         let news = news::is_news(&previous, &status);
         if status != previous {
@@ -360,7 +372,7 @@ impl<'a> Pass<'a> {
         Ok(delay.map_or_else(Action::await_change, |delay| again(self.context, &*self.object, delay)))
     }
 
-    /// Counts what status says, which the ten-minute rule may have changed.
+    /// Counts what status says: the cause, also where the ten-minute rule has made it Stalled.
     fn count(&self, status: &TargetStatus, news: bool) {
         let ready = find(&status.conditions, ConditionType::Ready).filter(|ready| ready.status != "True");
         if let Some(reason) = ready.and_then(|ready| Reason::parse(&ready.reason)) {

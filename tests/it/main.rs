@@ -20,6 +20,7 @@ mod connections;
 mod crash;
 mod credentials;
 mod custody;
+mod edited;
 mod election;
 mod export;
 mod exposition;
