@@ -270,7 +270,8 @@ impl ApiError {
     /// that failed, or that forwards a status of its own, whichever it chooses. v2.52 to v2.58 answer 500 and tell the id
     /// in the text alone.
     fn is_of_execution(&self) -> bool {
-        self.id.as_deref().map_or_else(|| self.message.contains(EXECUTION), |id| id.starts_with(EXECUTION))
+        let named = self.id.as_deref().is_some_and(|id| id.starts_with(EXECUTION));
+        named || (self.id.is_none() && self.status >= 500 && self.message.contains(EXECUTION))
     }
 
     /// The id of the error, also where the text alone has it.
@@ -409,7 +410,7 @@ mod tests {
     #[case(400, 9, Some("EXEC-dra6yamk98"), "x", true)]
     #[case(400, 9, Some("EXEC-bmhNhpcqpF"), "x", true)]
     #[case(500, 2, None, "ID=EXEC-dra6yamk98 Message=x", true)]
-    #[case(400, 3, None, "ID=EXEC-dra6yamk98 Message=x", true)]
+    #[case(400, 3, None, "the name EXEC-dra6yamk98 is too long", false)]
     #[case(401, 16, Some("EXEC-reUaUZCzCp"), "x", true)]
     #[case(403, 7, Some("EXEC-reUaUZCzCp"), "x", true)]
     #[case(404, 5, Some("EXEC-reUaUZCzCp"), "x", true)]
