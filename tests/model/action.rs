@@ -6,7 +6,7 @@ use super::config::{External, Fault, Operator, User};
 use super::create::land;
 use super::owner::touching;
 use super::shell::newest;
-use super::state::{Call, Date, Event, Failure, Late, Learned, Replica, Settings, Todo, What, Work, World};
+use super::state::{Call, Event, Failure, Late, Learned, NOBODY, Replica, Settings, Todo, What, Work, World};
 use super::{properties, rest, zitadel};
 
 /// One atomic event.
@@ -38,8 +38,6 @@ pub enum Action {
 }
 
 const OLD: i8 = -20;
-/// Before any event.
-const BEGINNING: Date = Date { tick: i8::MIN, no: 0 };
 
 impl Model for Operator {
     type State = World;
@@ -63,12 +61,11 @@ impl Model for Operator {
             posts: 0,
             flaw: None,
         };
-        if self.config.foreign {
-            let settings = Settings { name: 2, timeout: 2 };
+        if let Some(settings) = self.config.foreign {
             world.log.push(Event { id: 1, what: What::Added(settings), by: None, tick: OLD });
             (world.born, world.shown) = (1, 1);
         }
-        world.replicas = vec![self.newborn(&world); usize::from(self.config.replicas)];
+        world.replicas = vec![newborn(&world); usize::from(self.config.replicas)];
         for (slot, settings) in (0..).zip(&self.config.objects) {
             world.add_object(slot, *settings);
             if slot == 0 && self.config.established {
@@ -187,7 +184,6 @@ impl Operator {
             }
             Action::Crash(replica, survives) => {
                 crash(world, replica.into(), survives);
-                world.replicas[usize::from(replica)] = self.newborn(world);
             }
             Action::Deliver(replica, slot) => deliver(world, replica.into(), slot.into()),
             Action::Show => world.shown += 1,
@@ -228,19 +224,6 @@ impl Operator {
         }
     }
 
-    /// A process begins with a list of the objects as they are, and asks for the newest event.
-    fn newborn(&self, world: &World) -> Replica {
-        let slots = world.objects.len();
-        let latest = zitadel::last(&world.log).unwrap_or(BEGINNING);
-        Replica {
-            cache: world.objects.clone(),
-            memory: vec![None; slots],
-            written: vec![None; slots],
-            latest: self.config.events.then_some(latest),
-            ..Replica::default()
-        }
-    }
-
     fn fail(&self, world: &mut World, replica: usize, fault: Fault) {
         let Some(pass) = world.replicas[replica].pass.clone() else { return };
         let uid = pass.object.uid;
@@ -269,6 +252,8 @@ impl Operator {
                 Todo::Read(_) => Learned::Read(Err(failure)),
                 Todo::Probe(_) => Learned::Probed(Err(failure)),
                 Todo::History(_) => Learned::History(Err(failure)),
+                Todo::Bound => Learned::Bound(Err(failure)),
+                Todo::Trace(_) => Learned::Traced(Err(failure)),
                 todo => panic!("{todo:?} is no call"),
             },
         );
@@ -276,11 +261,13 @@ impl Operator {
 
     fn external(&self, world: &mut World, act: External) -> bool {
         let api = self.config.api;
-        let ours = zitadel::all(&world.log).filter(|(_, by, _)| by.is_some()).last();
+        let ours = zitadel::all(&world.log).filter(|(_, by, _)| by.is_some_and(|uid| uid != NOBODY)).last();
         let change = |name, timeout| super::state::Change { name, timeout };
         match (act, ours) {
             (External::Restore, _) => may_tick(world) && self.restore(world),
-            (External::Create, _) => world.create(Settings { name: 2, timeout: 2 }, None).is_ok(),
+            (External::Create(timeout), _) => world.create(Settings { name: 2, timeout }, None).is_ok(),
+            (External::CreateAsUs(timeout), _) => world.create(Settings { name: 2, timeout }, Some(NOBODY)).is_ok(),
+            (External::Take, _) => world.update(1, change(Some(2), None), None, api).is_ok(),
             (External::Delete, Some((id, ..))) => {
                 world.delete(id, None);
                 true
@@ -312,12 +299,16 @@ fn changing(todo: Todo) -> Option<Call> {
 }
 
 fn may_fail(todo: Todo, fault: Fault) -> bool {
-    let read =
-        matches!(todo, Todo::Search { .. } | Todo::LookUp(_) | Todo::Read(_) | Todo::Probe(_) | Todo::History(_));
-    let write = matches!(
-        todo,
-        Todo::Claim(_) | Todo::Hold | Todo::DropClaim | Todo::Commit(..) | Todo::Finish(_) | Todo::Release(_)
-    );
+    let read = match todo {
+        Todo::Search { .. } | Todo::LookUp(_) | Todo::Read(_) | Todo::Probe(_) | Todo::History(_) => true,
+        Todo::Bound | Todo::Trace(_) => true,
+        _ => false,
+    };
+    let write = match todo {
+        Todo::Claim(_) | Todo::Redate(_) | Todo::DropClaim | Todo::Hold => true,
+        Todo::Commit(..) | Todo::Finish(_) | Todo::Release(_) => true,
+        _ => false,
+    };
     match fault {
         Fault::UnansweredRead => read,
         Fault::LostClusterReply => write,
@@ -346,9 +337,18 @@ fn crash(world: &mut World, replica: usize, survives: bool) {
         let late: Vec<_> = late.collect();
         world.late.extend(late);
     }
-    // Its next life begins with a list of the objects as they are.
+    world.replicas[replica] = newborn(world);
+}
+
+/// A process begins with a list of the objects as they are.
+fn newborn(world: &World) -> Replica {
     let slots = world.objects.len();
-    world.replicas[replica] = Replica { cache: world.objects.clone(), memory: vec![None; slots], ..Replica::default() };
+    Replica {
+        cache: world.objects.clone(),
+        memory: vec![None; slots],
+        written: vec![None; slots],
+        ..Replica::default()
+    }
 }
 
 /// The watch delivers.

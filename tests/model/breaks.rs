@@ -14,6 +14,19 @@ fn caught(mutation: Mutation, what: &'static str, config: Config) {
     println!("caught: {what} ({property}, {} steps)", path.into_actions().len());
 }
 
+/// Two objects ask for one name at once, with equal settings, so that only their claims and status tell whose a target is.
+fn at_once() -> Config {
+    Config {
+        ticks: 0,
+        lag: 0,
+        replicas: 2,
+        objects: vec![Settings { name: 0, timeout: 0 }, Settings { name: 2, timeout: 0 }],
+        apart: true,
+        slow_answers: true,
+        ..Config::default()
+    }
+}
+
 #[test]
 fn model_breaks_no_claim() {
     let config = Config { budget: budget(1, 0, 0, 0), ..Config::default() };
@@ -57,10 +70,12 @@ fn model_breaks_date_rule() {
     let config = Config {
         api: Api::V2,
         events: false,
-        foreign: true,
+        foreign: Some(Settings { name: 1, timeout: 0 }),
         safety_only: true,
-        budget: budget(0, 1, 0, 0),
+        ticks: 1,
+        budget: budget(0, 1, 0, 1),
         faults: NO_ANSWER,
+        external: &[External::Take],
         ..Config::default()
     };
     caught(Mutation::AdoptWithoutDateRule, "a name taken over whatever its date", config);
@@ -101,41 +116,19 @@ fn model_breaks_deletion_with_an_open_claim() {
 
 #[test]
 fn model_breaks_held_by_another() {
-    let config = Config {
-        ticks: 0,
-        replicas: 2,
-        objects: vec![Settings { name: 0, timeout: 0 }, Settings { name: 2, timeout: 1 }],
-        established: true,
-        budget: budget(0, 1, 0, 0),
-        faults: &[Fault::LostRequest],
-        ..Config::default()
-    };
+    let config = at_once();
     caught(Mutation::AdoptHeldByAnother, "a candidate taken over that another Target holds", config);
 }
 
 #[test]
 fn model_breaks_claimed_by_another() {
-    let config = Config {
-        ticks: 0,
-        lag: 0,
-        replicas: 2,
-        objects: vec![Settings { name: 0, timeout: 0 }, Settings { name: 2, timeout: 0 }],
-        apart: true,
-        slow_answers: true,
-        ..Config::default()
-    };
+    let config = at_once();
     caught(Mutation::AdoptClaimedByAnother, "a candidate taken over that another Target may have made", config);
 }
 
 #[test]
 fn model_breaks_asking_the_cache() {
-    let config = Config {
-        ticks: 0,
-        objects: vec![Settings { name: 0, timeout: 0 }, Settings { name: 2, timeout: 1 }],
-        budget: budget(0, 1, 0, 0),
-        faults: &[Fault::LostRequest],
-        ..Config::default()
-    };
+    let config = at_once();
     caught(Mutation::AskTheCache, "the cache, not the API server, asked for who holds a candidate", config);
 }
 
@@ -175,7 +168,7 @@ fn model_breaks_another_editor() {
         ticks: 1,
         budget: budget(0, 1, 0, 1),
         faults: NO_ANSWER,
-        external: &[External::Create],
+        external: &[External::Create(0)],
         ..Config::default()
     };
     caught(Mutation::AdoptOfAnotherEditor, "a candidate taken over that another user created", config);

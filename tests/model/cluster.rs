@@ -17,6 +17,7 @@ impl World {
             uid: self.next_uid,
             version: self.next_version,
             generation: 1,
+            born: self.now,
             spec: Spec { settings, retain: false },
             deleting: false,
             finalized: false,

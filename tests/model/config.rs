@@ -46,8 +46,12 @@ pub enum User {
 /// What somebody else may do in ZITADEL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum External {
-    /// Create a target with our name (in capitals).
-    Create,
+    /// Create a target with our name (in capitals) and this timeout, as another user.
+    Create(u8),
+    /// The same with our own account: by hand, or from another cluster.
+    CreateAsUs(u8),
+    /// Give an old target our name.
+    Take,
     /// Delete a target of ours.
     Delete,
     /// Change the timeout of a target of ours.
@@ -93,8 +97,8 @@ pub struct Config {
     pub replicas: u8,
     /// The objects at the start.
     pub objects: Vec<Settings>,
-    /// Whether a target of somebody else's, long there, has our name.
-    pub foreign: bool,
+    /// A target of somebody else's, long there.
+    pub foreign: Option<Settings>,
     /// The last tick of free exploration.
     pub ticks: Tick,
     /// After how many ticks the read side shows an event at the latest; 0 is at once.
@@ -128,7 +132,7 @@ impl Default for Config {
             events: true,
             replicas: 1,
             objects: vec![Settings { name: 0, timeout: 0 }],
-            foreign: false,
+            foreign: None,
             ticks: 3,
             lag: 3,
             budget: Budget::default(),

@@ -1,5 +1,5 @@
 //! Between the little numbers of the model and the types of production, and the one place where production's
-//! functions are called: `plan`, `Facts::learn`, `Facts::waited`, `render`, `committed`, `as_posted`,
+//! functions are called: `plan`, `names::holder`, `Facts::learn`, `Facts::waited`, `render`, `committed`, `as_posted`,
 //! `surviving_creates`, `TargetName::same_as`.
 
 use std::cell::RefCell;
@@ -9,19 +9,21 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use zitadel_actions_operator::api::claim as api_claim;
+use zitadel_actions_operator::api::claim::{self as api_claim, Posted};
 use zitadel_actions_operator::api::condition::{ConditionType, Health, conditions, find};
 use zitadel_actions_operator::api::reason::Reason;
 use zitadel_actions_operator::api::target::{ConnectionStatus, TargetSpec, TargetStatus};
+use zitadel_actions_operator::plan::custody;
 use zitadel_actions_operator::plan::facts::{Newest, as_posted};
+use zitadel_actions_operator::plan::names::{self, HolderPlan, NameHolder, Named};
 use zitadel_actions_operator::plan::{self, Account, Adoption, Answer, Connection, Facts, RemoteFacts, Step, Verdict};
 use zitadel_actions_operator::zitadel::error::ApiError;
-use zitadel_actions_operator::zitadel::events::{EventKind, TargetEvent, surviving_creates};
+use zitadel_actions_operator::zitadel::events::{Added, EventKind, Posting, TargetEvent, surviving_creates};
 use zitadel_actions_operator::zitadel::{self as real, Api, Kind, TargetName};
 
 use super::state::{
-    Candidate, Change, Claim, Date, Event, Failure, Id, Learned, LetGo, Object, Other, Pass, Remote, Said, Settings,
-    Status, Tick, Todo, Version, What,
+    Candidate, Change, Claim, Date, Event, Failure, Holder, Id, Learned, LetGo, Object, Origin, Other, Pass, Remote,
+    Said, Settings, Status, Tick, Todo, Uid, Version, What,
 };
 
 /// Seconds per tick: a create's sender gives up within the tick after the claim, the request is dead in the tick
@@ -29,8 +31,18 @@ use super::state::{
 pub const TICK: i64 = 20;
 /// The client's time-out.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// The third name is the first one for ZITADEL.
-pub const NAMES: [&str; 3] = ["hook", "other", "HOOK"];
+/// The third name is the first one for ZITADEL. The rest frees a name for a moment: one for each object.
+pub const NAMES: [&str; 9] = [
+    "hook",
+    "other",
+    "HOOK",
+    "zitadel-actions-renaming-1",
+    "zitadel-actions-renaming-2",
+    "zitadel-actions-renaming-3",
+    "zitadel-actions-renaming-4",
+    "zitadel-actions-renaming-5",
+    "zitadel-actions-renaming-6",
+];
 const TIMEOUTS: [&str; 3] = ["10s", "20s", "30s"];
 const ENDPOINT: &str = "https://h/x";
 const US: &str = "us";
@@ -44,6 +56,9 @@ fn moment(tick: Tick) -> Timestamp {
 }
 
 fn date(date: Date) -> Timestamp {
+    if date == Date::BEGINNING {
+        return Timestamp::UNIX_EPOCH;
+    }
     moment(date.tick).checked_add(SignedDuration::from_millis(i64::from(date.no))).unwrap()
 }
 
@@ -53,8 +68,12 @@ fn tick_of(time: Timestamp) -> Tick {
 }
 
 fn date_of(time: Timestamp) -> Date {
+    if time < moment(Tick::MIN) {
+        return Date::BEGINNING;
+    }
     let tick = tick_of(time);
-    Date { tick, no: u8::try_from(time.duration_since(moment(tick)).as_millis()).unwrap() }
+    // What is no date of an event, because a margin was taken off, is later than all of its tick.
+    Date { tick, no: u8::try_from(time.duration_since(moment(tick)).as_millis()).unwrap_or(u8::MAX) }
 }
 
 fn name(index: u8) -> TargetName {
@@ -101,7 +120,7 @@ fn settings_of(config: &real::TargetConfig) -> Settings {
     Settings { name: name_of(config.name.as_str()), timeout: timeout_of(config.timeout) }
 }
 
-fn connection(api: Api, latest: Option<Date>) -> Connection {
+fn connection(api: Api) -> Connection {
     Connection {
         api,
         reference: None,
@@ -112,7 +131,7 @@ fn connection(api: Api, latest: Option<Date>) -> Connection {
         grace: Duration::from_mins(2),
         adoption: Adoption::Allowed,
         account: Account::Ours,
-        latest: latest.map(date),
+        server_version: None,
     }
 }
 
@@ -147,7 +166,56 @@ fn candidate(candidate: Candidate) -> plan::Candidate {
         version: version(candidate.version),
         created: candidate.created.map(date),
         owner: None,
+        posted: candidate.posted.map(posting),
     }
+}
+
+/// What a create with this timeout posts beside the name.
+fn posting(timeout: u8) -> Posted {
+    config(Settings { name: 0, timeout }).posted()
+}
+
+fn timeout_posted(posted: &Posted) -> u8 {
+    (0..).zip(TIMEOUTS).map(|(index, _)| index).find(|index| posting(*index) == *posted).unwrap()
+}
+
+fn origin(origin: Origin) -> custody::Origin {
+    custody::Origin {
+        name: NAMES[usize::from(origin.settings.name)].into(),
+        date: date(origin.date),
+        ours: origin.ours,
+        posted: Some(posting(origin.settings.timeout)),
+    }
+}
+
+fn uid(uid: Uid) -> String {
+    uid.to_string()
+}
+
+/// Who of ours has a name, by what a cache shows: mirrors what the shell reads of each object.
+pub fn name_holder(cache: &[Option<Object>], asker: &Object, wanted: u8) -> Option<Holder> {
+    let named = |object: &Object| Named {
+        uid: uid(object.uid),
+        born: Some(moment(object.born)),
+        shown: "the Target other".into(),
+        holds: object.status.id.and(object.status.name).map(|name| NAMES[usize::from(name)].to_owned()),
+        wants: (!object.deleting).then(|| name(object.spec.settings.name)),
+    };
+    let all: Vec<_> = cache.iter().flatten().map(named).collect();
+    names::holder(&all, &uid(asker.uid), &name(wanted)).map(|holder| match holder.plan {
+        HolderPlan::Keeps => Holder::Keeps,
+        HolderPlan::Leaves => Holder::Leaves,
+        HolderPlan::WaitsForUs => Holder::WaitsForUs,
+    })
+}
+
+fn holder(holder: Holder) -> NameHolder {
+    let plan = match holder {
+        Holder::Keeps => HolderPlan::Keeps,
+        Holder::Leaves => HolderPlan::Leaves,
+        Holder::WaitsForUs => HolderPlan::WaitsForUs,
+    };
+    NameHolder { shown: "the Target other".into(), plan }
 }
 
 fn other(other: Other) -> plan::Other {
@@ -192,6 +260,12 @@ fn claim(claim: Claim) -> api_claim::Claim {
         time: moment(claim.time),
         replaces: claim.replaces.map(|id| id.to_string()),
         repairs: u32::from(claim.repairs),
+        object: Some(uid(claim.object)),
+        posted: (0..)
+            .zip(TIMEOUTS)
+            .filter(|(index, _)| claim.posted & (1 << index) != 0)
+            .map(|(index, _)| posting(index))
+            .collect(),
     }
 }
 
@@ -203,6 +277,8 @@ fn claim_of(claim: &api_claim::Claim) -> Claim {
         time: tick_of(claim.time),
         replaces: claim.replaces.as_deref().map(id_of),
         repairs: u8::try_from(claim.repairs).unwrap(),
+        object: claim.object.as_deref().unwrap().parse().unwrap(),
+        posted: claim.posted.iter().fold(0, |bits, posted| bits | 1 << timeout_posted(posted)),
     }
 }
 
@@ -225,6 +301,7 @@ fn status(status: &Status, api: Api) -> TargetStatus {
             url: "https://z".into(),
             api: api.to_string(),
             reference: None,
+            server_version: None,
         }),
         observed_generation: Some(said.map_or(-1, |(_, _, generation)| i64::from(generation))),
         conditions: said.map_or_else(Vec::new, |(said, reason, generation)| {
@@ -267,7 +344,7 @@ fn rendered(previous: &Status, verdict: &Verdict, generation: u8, api: Api) -> S
 /// The status that the create task commits.
 pub fn committed(previous: &Status, generation: u8, settings: Settings, target: Id, at: Date, api: Api) -> Status {
     let remote = posted(settings, target, created_version(at, api), Some(at));
-    rendered(previous, &plan::target::committed(&remote, &connection(api, None)), generation, api)
+    rendered(previous, &plan::target::committed(&remote, &connection(api)), generation, api)
 }
 
 fn created_version(at: Date, api: Api) -> Version {
@@ -276,7 +353,8 @@ fn created_version(at: Date, api: Api) -> Version {
 
 fn answer(learned: &Learned, api: Api) -> Answer {
     match learned {
-        Learned::Connected(latest) => Answer::Connected(Ok(connection(api, *latest))),
+        Learned::Connected => Answer::Connected(Ok(connection(api))),
+        Learned::Bound(newest) => Answer::Bound(newest.map(|newest| newest.map(date)).map_err(error)),
         Learned::Claimed => Answer::Claimed,
         Learned::Created(settings, target, at) => {
             Answer::Created(config(*settings), answered(*target, created_version(*at, api), Some(*at)))
@@ -288,6 +366,8 @@ fn answer(learned: &Learned, api: Api) -> Answer {
         }
         Learned::LookedUp(found) => Answer::LookedUp(found.map(|found| found.map(candidate)).map_err(error)),
         Learned::Others(others) => Answer::Others(others.iter().copied().map(other).collect()),
+        Learned::NameHolder(found) => Answer::NameHolder(found.map(holder)),
+        Learned::Traced(found) => Answer::Traced(found.map(|found| found.map(origin)).map_err(error)),
         Learned::Committed(target) => Answer::Committed(id(*target)),
         Learned::Read(view) => Answer::Read(view.map(|view| view.map(remote)).map_err(error)),
         Learned::Probed(result) => Answer::Probed(result.map(version).map_err(error)),
@@ -338,7 +418,7 @@ fn spec(object: &Object) -> TargetSpec {
 /// The hash by which stateright knows states: the standard one takes a fifth of all time in the debug profile.
 pub const HASHES: ahash::RandomState = ahash::RandomState::with_seeds(1, 2, 3, 4);
 
-type Question = (Object, bool, Option<Version>, Vec<Learned>, Tick, bool);
+type Question = (Object, (bool, bool), Option<Version>, Vec<Learned>, Tick, bool);
 
 thread_local! {
     static ANSWERS: RefCell<HashMap<Question, Todo, ahash::RandomState>> =
@@ -348,8 +428,8 @@ thread_local! {
 /// Asks the planner. It is a pure function, so each question is asked once per thread.
 pub fn plan(pass: &Pass, now: Tick, api: Api) -> Todo {
     // Neither of these is shown to the planner.
-    let seen = Object { slot: 0, uid: 0, version: 0, ..pass.object };
-    let question = (seen, pass.rival, pass.resumed, pass.learned.clone(), now, api == Api::V2);
+    let seen = Object { slot: 0, version: 0, ..pass.object };
+    let question = (seen, (pass.rival, pass.co_holder), pass.resumed, pass.learned.clone(), now, api == Api::V2);
     if let Some(known) = ANSWERS.with_borrow(|answers| answers.get(&question).copied()) {
         return known;
     }
@@ -371,27 +451,27 @@ fn ask(pass: &Pass, now: Tick, api: Api) -> Todo {
         spec: &spec,
         status: &recorded,
         rival: pass.rival.then_some("ns/older"),
+        co_holder: pass.co_holder.then_some("ns/other"),
+        uid: &uid(object.uid),
+        born: moment(object.born),
         definition_going: false,
     };
-    let mut known = facts(pass.resumed, &pass.learned, api);
-    let mut step = plan::target::plan(&view, &known, moment(now));
-    if let Step::Trace(_) = step {
-        // Nobody forges a status here. Where the question is asked all the same it has no answer.
-        known.learn(Answer::Traced(Err(error(Failure::Denied))));
-        step = plan::target::plan(&view, &known, moment(now));
-    }
+    let step = plan::target::plan(&view, &facts(pass.resumed, &pass.learned, api), moment(now));
     let render = |verdict: &Verdict| rendered(&object.status, verdict, object.generation, api);
     match step {
         Step::Connect => Todo::Connect,
+        Step::Bound => Todo::Bound,
         Step::Claim(claim) => Todo::Claim(claim_of(&claim)),
+        Step::Redate(claim) => Todo::Redate(claim_of(&claim)),
         Step::Hold => Todo::Hold,
         Step::DropClaim => Todo::DropClaim,
         Step::Create(config) => Todo::Create(settings_of(&config)),
         Step::Search { name, since } => Todo::Search { name: name_of(name.as_str()), since: date_of(since) },
         Step::LookUp(name) => Todo::LookUp(name_of(name.as_str())),
         Step::AskOthers => Todo::AskOthers,
+        Step::AskNames(name) => Todo::AskNames(name_of(name.as_str())),
         Step::Commit(candidate) => {
-            let remote = Some(RemoteFacts::recovered(&candidate, &connection(api, None)));
+            let remote = Some(RemoteFacts::recovered(&candidate, &connection(api)));
             let verdict = Verdict { remote, ..Verdict::verifying() };
             Todo::Commit(id_of(candidate.id.as_str()), render(&verdict))
         }
@@ -409,17 +489,21 @@ fn ask(pass: &Pass, now: Tick, api: Api) -> Todo {
         }),
         Step::Finish(verdict) => Todo::Finish(render(&verdict)),
         Step::Ignore => Todo::Ignore,
-        Step::Trace(_) => panic!("it is answered above"),
+        Step::Trace(id) => Todo::Trace(id_of(id.as_str())),
+        Step::Judge(..) => panic!("the server never changes its version here"),
     }
 }
 
 /// Asks the event store as production does, and picks our own creates with production's function. `anybody` breaks
 /// it: whoever created it counts as us.
-pub fn search(log: &[Event], wanted: u8, since: Date, anybody: bool) -> Vec<(Id, Date)> {
+pub fn search(log: &[Event], wanted: u8, since: Date, anybody: bool) -> Vec<(Id, Date, u8)> {
     let event = |(no, event): (usize, &Event)| {
         let at = Date { tick: event.tick, no: u8::try_from(no).unwrap() };
         let kind = match event.what {
-            What::Added(settings) => EventKind::Added(NAMES[usize::from(settings.name)].into()),
+            What::Added(settings) => EventKind::Added(Posting {
+                name: NAMES[usize::from(settings.name)].into(),
+                rest: Some(posting(settings.timeout)),
+            }),
             What::Changed(_) => return None,
             What::Removed => EventKind::Removed,
         };
@@ -435,5 +519,7 @@ pub fn search(log: &[Event], wanted: u8, since: Date, anybody: bool) -> Vec<(Id,
     };
     let events: Vec<_> = log.iter().enumerate().filter_map(event).collect();
     let found = surviving_creates(&events, &name(wanted), US);
-    found.iter().map(|added| (id_of(added.id.as_str()), date_of(added.date))).collect()
+    let told =
+        |added: &Added| (id_of(added.id.as_str()), date_of(added.date), timeout_posted(added.posted.as_ref().unwrap()));
+    found.iter().map(told).collect()
 }

@@ -4,7 +4,6 @@ use super::cluster::Refused;
 use super::config::{Fault, Mutation, Operator};
 use super::convert;
 use super::owner::touching;
-use super::shell::note;
 use super::state::{Call, Date, Failure, Flaw, Id, Late, Learned, Object, Task, Work, World};
 use super::zitadel;
 
@@ -122,7 +121,6 @@ pub fn land(world: &mut World, replica: usize, task: usize) {
 }
 
 fn answered(world: &mut World, replica: usize, task: usize, id: Id, date: Date) {
-    note(world, replica, Some(date));
     let task = &mut world.replicas[replica].tasks[task];
     task.work = Work::Committing(id, date, task.base);
 }

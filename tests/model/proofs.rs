@@ -32,6 +32,9 @@ fn prove(config: Config) {
 
 pub const NO_ANSWER: &[Fault] = &[Fault::LostRequest, Fault::LostReply, Fault::GivenUp];
 
+/// A target of somebody else's with our name.
+const OLD_ONE: Settings = Settings { name: 2, timeout: 2 };
+
 pub const fn budget(crashes: u8, faults: u8, user: u8, external: u8) -> Budget {
     Budget { crashes, faults, user, external }
 }
@@ -148,7 +151,7 @@ fn model_without_events_a_foreign_target_is_left_alone() {
         name: "events may not be read, v2, an old foreign target has the name",
         api: Api::V2,
         events: false,
-        foreign: true,
+        foreign: Some(OLD_ONE),
         ticks: 6,
         budget: budget(1, 1, 1, 0),
         faults: &[Fault::LostRequest],
@@ -175,7 +178,7 @@ fn model_strangers() {
         name: "a stranger creates, deletes, edits or renames; a lost or late answer",
         budget: budget(0, 1, 0, 1),
         faults: NO_ANSWER,
-        external: &[External::Create, External::Delete, External::Edit, External::Rename],
+        external: &[External::Create(2), External::Delete, External::Edit, External::Rename],
         ..Config::default()
     });
 }

@@ -8,7 +8,7 @@ use zitadel_actions_operator::api::reason::Reason;
 
 use super::action::{Action, deliver};
 use super::config::Operator;
-use super::convert::{HASHES, same_name};
+use super::convert::{HASHES, open_claim, same_name};
 use super::properties::nothing_left;
 use super::state::{Budget, Late, Object, Said, Todo, World};
 use super::zitadel;
@@ -126,6 +126,17 @@ fn is_rest(world: &World) -> bool {
     nothing_left(world) && world.objects.iter().flatten().all(|object| is_satisfied(world, object))
 }
 
+/// Whether no date tells if the target that has a claimed name was there before the claim: it was made with our account
+/// so shortly before that a step of the database's clock would explain it as well. Then a person has to decide.
+fn is_undecided(world: &World, object: &Object) -> bool {
+    let Some(claim) = open_claim(object) else { return false };
+    zitadel::all(&world.log).any(|(id, by, settings)| {
+        let made = zitadel::origin(&world.log, id).map(|origin| origin.date);
+        let close = made.is_some_and(|made| claim.after.is_some_and(|after| made <= after && made.tick == after.tick));
+        close && by.is_some() && same_name(settings.name, claim.name)
+    })
+}
+
 fn is_satisfied(world: &World, object: &Object) -> bool {
     let wanted = object.spec.settings;
     let mut others = zitadel::all(&world.log).filter(|(_, by, _)| *by != Some(object.uid));
@@ -137,8 +148,13 @@ fn is_satisfied(world: &World, object: &Object) -> bool {
     }
     if contested {
         let known = ours.iter().all(|(id, ..)| object.status.id == Some(*id));
+        let undecided = is_undecided(world, object);
         return known
-            && said.is_some_and(|(_, reason, _)| matches!(reason, Reason::NameTaken | Reason::AdoptionConflict));
+            && said.is_some_and(|(_, reason, _)| match reason {
+                Reason::NameTaken | Reason::AdoptionConflict => true,
+                Reason::CreateOutcomeUnknown => undecided,
+                _ => false,
+            });
     }
     let ready = said.is_some_and(|(said, _, generation)| said == Said::Ready && generation == object.generation);
     ready && matches!(ours[..], [(id, _, settings)] if object.status.id == Some(id) && settings == wanted)

@@ -5,8 +5,8 @@ use super::config::{Mutation, Operator};
 use super::convert;
 use super::owner::{bequeath, judge_adoption, touching};
 use super::state::{
-    Candidate, Change, Claim, Date, Failure, Flaw, Id, Learned, LetGo, Object, Other, Pass, Replica, Said, Status,
-    Task, Todo, Version, Work, World,
+    Candidate, Change, Claim, Date, Failure, Flaw, Id, Learned, LetGo, Object, Other, Pass, Replica, Said, Settings,
+    Status, Task, Todo, Version, Work, World,
 };
 use super::zitadel;
 
@@ -20,11 +20,9 @@ impl Operator {
         let rival = older_holder(world, replica, &object);
         let known = world.replicas[replica].written[slot].filter(|(uid, _)| *uid == object.uid);
         let resumed = known.map(|(_, version)| version);
-        if !self.config.events {
-            // The list that the observer reads tells dates too.
-            note(world, replica, world.survey(self.config.api));
-        }
-        world.replicas[replica].pass = Some(Pass { object, rival, resumed, learned: Vec::new(), todo: Todo::Connect });
+        let co_holder = is_co_held(world, replica, &object);
+        let pass = Pass { object, rival, co_holder, resumed, learned: Vec::new(), todo: Todo::Connect };
+        world.replicas[replica].pass = Some(pass);
         self.think(world, replica);
     }
 
@@ -43,7 +41,6 @@ impl Operator {
     fn think(&self, world: &mut World, replica: usize) {
         let now = world.now;
         loop {
-            let latest = world.replicas[replica].latest;
             let Some(pass) = &mut world.replicas[replica].pass else { return };
             if pass.learned.len() > LONGEST {
                 world.flaw = Some(Flaw::EndlessPass);
@@ -53,7 +50,13 @@ impl Operator {
             let todo = self.mutated(pass, todo, now);
             pass.todo = todo;
             match todo {
-                Todo::Connect => pass.learned.push(Learned::Connected(latest)),
+                Todo::Connect => pass.learned.push(Learned::Connected),
+                Todo::AskNames(name) => {
+                    let asker = pass.object;
+                    let holder = convert::name_holder(&world.replicas[replica].cache, &asker, name);
+                    let Some(pass) = &mut world.replicas[replica].pass else { return };
+                    pass.learned.push(Learned::NameHolder(holder));
+                }
                 Todo::Create(_) if pass.object.claim.is_some_and(|claim| now > claim.time) => {
                     // The client does not send a create that had to wait too long after its claim.
                     pass.learned.push(Learned::CreateFailed(Failure::Unconnected));
@@ -97,8 +100,10 @@ impl Operator {
         match (self.config.mutation, todo) {
             (Some(Mutation::RepostBeforeDead), Todo::Claim(claim)) => Todo::Claim(Claim { time: now, ..claim }),
             (Some(Mutation::ClaimWithoutSettling), Todo::Search { .. }) if !object.deleting => {
-                let name = object.spec.settings.name;
-                Todo::Claim(Claim { name, since: now, after: None, time: now, replaces: object.status.id, repairs: 0 })
+                let Settings { name, timeout } = object.spec.settings;
+                let (replaces, posted) = (object.status.id, 1 << timeout);
+                let (object, after) = (object.uid, None);
+                Todo::Claim(Claim { name, since: now, after, time: now, replaces, repairs: 0, object, posted })
             }
             (Some(Mutation::LetGoWithOpenClaim), Todo::Search { .. }) if object.deleting => {
                 Todo::Release(LetGo::NothingRemote)
@@ -141,6 +146,10 @@ impl Operator {
                 let written = world.write(&object, false, |object| object.finalized = true);
                 return self.go_on(world, replica, written, Learned::Done);
             }
+            Todo::Redate(claim) => {
+                let written = world.write(&object, false, |object| object.claim = Some(claim));
+                return self.go_on(world, replica, written, Learned::Done);
+            }
             Todo::DropClaim => {
                 let written = world.write(&object, false, |object| object.claim = None);
                 return self.go_on(world, replica, written, Learned::Done);
@@ -169,7 +178,6 @@ impl Operator {
             Todo::Release(release) => return let_go(world, replica, &object, release),
             Todo::Search { name, since } => {
                 let found = self.search(world, name, since);
-                note(world, replica, zitadel::last(&world.log).filter(|_| found.is_ok()));
                 Learned::Searched(found)
             }
             Todo::LookUp(name) => Learned::LookedUp(Ok(self.look_up(world, name))),
@@ -190,12 +198,10 @@ impl Operator {
             }
             Todo::Probe(id) => {
                 let result = world.update(id, Change::default(), Some(uid), api);
-                note(world, replica, result.ok().map(|version| version.changed));
                 Learned::Probed(result)
             }
             Todo::Update(id, change, raise) => {
                 let result = touching(world, id, uid, |world| world.update(id, change, Some(uid), api));
-                note(world, replica, result.ok().map(|version| version.changed));
                 Learned::Updated(change, raise, result)
             }
             Todo::Delete(id) => {
@@ -205,11 +211,14 @@ impl Operator {
             Todo::History(_) if !self.config.events => Learned::History(Err(Failure::Denied)),
             Todo::History(id) => {
                 let newest = zitadel::newest(&world.log, id);
-                note(world, replica, newest.map(|(_, date)| date));
                 Learned::History(Ok(newest))
             }
+            Todo::Bound if !self.config.events => Learned::Bound(Err(Failure::Denied)),
+            Todo::Bound => Learned::Bound(Ok(zitadel::last(&world.log))),
+            Todo::Trace(_) if !self.config.events => Learned::Traced(Err(Failure::Denied)),
+            Todo::Trace(id) => Learned::Traced(Ok(zitadel::origin(&world.log, id))),
             Todo::Wait => Learned::Waited,
-            Todo::Connect | Todo::Create(_) | Todo::Await | Todo::Survey | Todo::Ignore => return,
+            Todo::Connect | Todo::Create(_) | Todo::Await | Todo::Survey | Todo::AskNames(_) | Todo::Ignore => return,
         };
         self.learn(world, replica, learned);
     }
@@ -254,11 +263,12 @@ impl Operator {
             return Err(Failure::Denied);
         }
         let found = convert::search(&world.log, name, since, self.breaks(Mutation::AdoptOfAnotherEditor));
-        let candidate = |(id, date): (Id, Date)| Candidate {
+        let candidate = |(id, date, timeout): (Id, Date, u8)| Candidate {
             id,
             name,
             version: Version { sequence: Some(1), changed: date },
             created: Some(date),
+            posted: Some(timeout),
         };
         Ok(found.into_iter().map(candidate).collect())
     }
@@ -266,11 +276,13 @@ impl Operator {
     fn look_up(&self, world: &World, name: u8) -> Option<Candidate> {
         let found = world.find(name, self.config.api)?;
         let dated = self.breaks(Mutation::AdoptWithoutDateRule);
+        let untouched = found.version.sequence == Some(1) || found.created == Some(found.version.changed);
         Some(Candidate {
             id: found.id,
             name: found.settings.name,
             version: found.version,
             created: if dated { Some(Date { tick: world.now, no: 0 }) } else { found.created },
+            posted: Some(found.settings.timeout).filter(|_| untouched),
         })
     }
 
@@ -357,18 +369,20 @@ fn catch_up(world: &mut World, replica: usize, seen: &Object) {
     }
 }
 
-/// An answer has told the date of an event.
-pub fn note(world: &mut World, replica: usize, date: Option<Date>) {
-    let latest = &mut world.replicas[replica].latest;
-    *latest = date.max(*latest);
-}
-
 fn older_holder(world: &World, replica: usize, object: &Object) -> bool {
     let others = world.replicas[replica].cache.iter().flatten();
     object
         .status
         .id
         .is_some_and(|id| others.into_iter().any(|other| other.status.id == Some(id) && other.uid < object.uid))
+}
+
+fn is_co_held(world: &World, replica: usize, object: &Object) -> bool {
+    let mut others = world.replicas[replica].cache.iter().flatten();
+    object
+        .status
+        .id
+        .is_some_and(|id| others.any(|other| other.uid != object.uid && other.status.id == Some(id) && !other.deleting))
 }
 
 fn let_go(world: &mut World, replica: usize, object: &Object, release: LetGo) {

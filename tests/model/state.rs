@@ -9,11 +9,19 @@ pub type Uid = u8;
 /// The clock: one tick is [`super::convert::TICK`] seconds.
 pub type Tick = i8;
 
+/// The owner of what our own account did for none of our objects.
+pub const NOBODY: Uid = 0;
+
 /// When an event happened: the tick, and its position in the event store, which makes dates unique and ordered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Date {
     pub tick: Tick,
     pub no: u8,
+}
+
+impl Date {
+    /// Before any event.
+    pub const BEGINNING: Self = Self { tick: i8::MIN, no: 0 };
 }
 
 /// Settings of a target: name and timeout are positions in the tables of `convert`.
@@ -40,6 +48,10 @@ pub struct Claim {
     pub time: Tick,
     pub replaces: Option<Id>,
     pub repairs: u8,
+    /// The object that made it.
+    pub object: Uid,
+    /// What its creates post beside the name: bit per timeout.
+    pub posted: u8,
 }
 
 /// The conditions, which are one of four sets.
@@ -71,6 +83,8 @@ pub struct Object {
     /// resourceVersion.
     pub version: u8,
     pub generation: u8,
+    /// `metadata.creationTimestamp`.
+    pub born: Tick,
     pub spec: Spec,
     pub deleting: bool,
     pub finalized: bool,
@@ -101,6 +115,8 @@ pub struct Candidate {
     pub name: u8,
     pub version: Version,
     pub created: Option<Date>,
+    /// The timeout that it was created with, where that shows.
+    pub posted: Option<u8>,
 }
 
 /// Another object, as the API server has it.
@@ -109,6 +125,23 @@ pub struct Other {
     pub holds: Option<Id>,
     pub claim: Option<Claim>,
     pub older: bool,
+}
+
+/// Who created a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Origin {
+    pub settings: Settings,
+    pub date: Date,
+    /// Whether our own account did.
+    pub ours: bool,
+}
+
+/// What the one of ours that has a name is about to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Holder {
+    Keeps,
+    Leaves,
+    WaitsForUs,
 }
 
 /// A partial update.
@@ -138,19 +171,22 @@ pub enum Failure {
 /// What a pass has learned, in order; `convert` replays it into production's `Facts`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Learned {
-    Connected(Option<Date>),
+    Connected,
+    Bound(Result<Option<Date>, Failure>),
     Claimed,
     Created(Settings, Id, Date),
     CreateFailed(Failure),
     Searched(Result<Vec<Candidate>, Failure>),
     LookedUp(Result<Option<Candidate>, Failure>),
     Others(Vec<Other>),
+    NameHolder(Option<Holder>),
     Committed(Id),
     Read(Result<Option<Remote>, Failure>),
     Probed(Result<Version, Failure>),
     Updated(Change, bool, Result<Version, Failure>),
     Surveyed(Option<Date>),
     History(Result<Option<(u8, Date)>, Failure>),
+    Traced(Result<Option<Origin>, Failure>),
     Deleted(Result<(), Failure>),
     Done,
     Waited,
@@ -168,7 +204,9 @@ pub enum LetGo {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Todo {
     Connect,
+    Bound,
     Claim(Claim),
+    Redate(Claim),
     Hold,
     DropClaim,
     Create(Settings),
@@ -180,12 +218,14 @@ pub enum Todo {
     },
     LookUp(u8),
     AskOthers,
+    AskNames(u8),
     Commit(Id, Status),
     Read(Id),
     Probe(Id),
     Update(Id, Change, bool),
     Survey,
     History(Id),
+    Trace(Id),
     Delete(Id),
     Wait,
     Release(LetGo),
@@ -199,6 +239,8 @@ pub struct Pass {
     pub object: Object,
     /// Whether an older Target is seen to hold the same remote target.
     pub rival: bool,
+    /// Whether another live Target is seen to record it.
+    pub co_holder: bool,
     /// What an earlier pass wrote and could not read back.
     pub resumed: Option<Version>,
     pub learned: Vec<Learned>,
@@ -235,8 +277,6 @@ pub struct Replica {
     pub memory: Vec<Option<Object>>,
     /// What was written to an object's target and not read back yet, per slot.
     pub written: Vec<Option<(Uid, Version)>>,
-    /// Date of the newest event that an answer has told of.
-    pub latest: Option<Date>,
     pub pass: Option<Pass>,
     pub tasks: Vec<Task>,
 }
@@ -271,7 +311,7 @@ pub enum What {
 pub struct Event {
     pub id: Id,
     pub what: What,
-    /// For which object our own user did it; `None` is somebody else.
+    /// For which object our own account did it ([`NOBODY`] if for none); `None` is another account.
     pub by: Option<Uid>,
     pub tick: Tick,
 }

@@ -4,7 +4,7 @@
 use zitadel_actions_operator::zitadel::Api;
 
 use super::convert::same_name;
-use super::state::{Call, Change, Date, Event, Failure, Id, Remote, Settings, Uid, Version, What, World};
+use super::state::{Call, Change, Date, Event, Failure, Id, Origin, Remote, Settings, Uid, Version, What, World};
 
 /// The state of a target after these events.
 pub fn alive(log: &[Event], id: Id) -> Option<Settings> {
@@ -39,6 +39,13 @@ pub fn newest(log: &[Event], id: Id) -> Option<(u8, Date)> {
 /// Date of the newest event of all.
 pub fn last(log: &[Event]) -> Option<Date> {
     log.len().checked_sub(1).map(|no| at(log, no))
+}
+
+/// Who created a target.
+pub fn origin(log: &[Event], id: Id) -> Option<Origin> {
+    let no = log.iter().position(|event| event.id == id)?;
+    let What::Added(settings) = log[no].what else { return None };
+    Some(Origin { settings, date: at(log, no), ours: log[no].by.is_some() })
 }
 
 /// The settings of a target as of an event; `None` also if a restore took the event away.
