@@ -20,8 +20,8 @@ pub struct SystemUserKey {
     pub private_key: String,
     /// `BEGIN PUBLIC KEY`.
     pub public_key: String,
-    /// A self-signed X.509 certificate of it, valid from 2020 to 2119; with the private key, the content of the TLS Secret
-    /// that ZITADEL's chart makes since version 11.
+    /// A self-signed X.509 certificate of it, valid from 2020 to 2119; with the private key, the content of the TLS
+    /// Secret that ZITADEL's chart makes since version 11.
     pub certificate: String,
 }
 
@@ -183,13 +183,13 @@ impl StandIn {
         }
     }
 
-    /// Configures a system user with this name and public key or X.509 certificate, in PEM (`SystemAPIUsers`); again, to
-    /// change key or role. Whoever signs a JWT with `iss` = `sub` = the name, `aud` = the configured origin (scheme and
-    /// external domain, whatever a proxy says; the port of the request), `iat` at most one hour ago and `exp` in the
-    /// future is that user, on every API, without a token request. Its events carry the name as editor;
-    /// `/auth/v1/users/me` answers 404 `QUERY-Dfbg2`, because it is in no projection. `Role::None`: a user of the system,
-    /// not of this instance, who is refused with 403 (observed on v4.13.1). Read in internal/api/authz/system_token.go;
-    /// certificates from v4.14.0 on.
+    /// Configures a system user with this name and public key or X.509 certificate, in PEM (`SystemAPIUsers`); again,
+    /// to change key or role. Whoever signs a JWT with `iss` = `sub` = the name, `aud` = the configured origin (scheme
+    /// and external domain, whatever a proxy says; the port of the request), `iat` at most one hour ago and `exp` in
+    /// the future is that user, on every API, without a token request. Its events carry the name as editor;
+    /// `/auth/v1/users/me` answers 404 `QUERY-Dfbg2`, because it is in no projection. `Role::None`: a user of the
+    /// system, not of this instance, who is refused with 403 (observed on v4.13.1). Read in
+    /// internal/api/authz/system_token.go; certificates from v4.14.0 on.
     ///
     /// # Panics
     /// When the text is no RSA public key and no certificate of one: the test is wrong then.
@@ -207,8 +207,8 @@ impl StandIn {
         assert!(removed.is_some(), "a system user that is removed must exist");
     }
 
-    /// Every token that there is or was, personal, issued or signed by a system user (once it was seen): what no log of a
-    /// client may show.
+    /// Every token that there is or was, personal, issued or signed by a system user (once it was seen): what no log of
+    /// a client may show.
     #[must_use]
     pub fn every_token(&self) -> Vec<String> {
         let state = self.world().state();

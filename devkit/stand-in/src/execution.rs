@@ -13,9 +13,9 @@ pub enum Interruption {
     Failed,
     /// It refuses the connection: 500 code 2 without an id, and a text that quotes the target's endpoint.
     Unreachable,
-    /// It answers 200 with `forwardedStatusCode` and `forwardedErrorMessage`. The caller gets a 4xx as it is, with the gRPC
-    /// code of that status and the id `EXEC-reUaUZCzCp` (412 and others without a code of their own: 500 code 2), and
-    /// anything else as 400 code 9 `EXEC-bmhNhpcqpF`. `v3alpha` does not know of it and goes on.
+    /// It answers 200 with `forwardedStatusCode` and `forwardedErrorMessage`. The caller gets a 4xx as it is, with the
+    /// gRPC code of that status and the id `EXEC-reUaUZCzCp` (412 and others without a code of their own: 500 code 2),
+    /// and anything else as 400 code 9 `EXEC-bmhNhpcqpF`. `v3alpha` does not know of it and goes on.
     Forwarded(u16, String),
 }
 

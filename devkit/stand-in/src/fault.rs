@@ -60,11 +60,12 @@ pub enum Effect {
     HtmlAfterCommit,
     /// Handled and committed; the head and half of the body are sent, then the connection is closed.
     Truncated,
-    /// A *request* execution on this call interrupts it: not handled, and answered so. Comes after token and permission,
-    /// as with real servers; not for `Op::Token` and `Op::Discovery`.
+    /// A *request* execution on this call interrupts it: not handled, and answered so. Comes after token and
+    /// permission, as with real servers; not for `Op::Token` and `Op::Discovery`.
     RequestExecution(Interruption),
-    /// A *response* execution on this call interrupts it: handled and committed, and answered so instead. A call that fails
-    /// by itself is answered as ever, and uses the fault up all the same. Not for `Op::Token` and `Op::Discovery`.
+    /// A *response* execution on this call interrupts it: handled and committed, and answered so instead. A call that
+    /// fails by itself is answered as ever, and uses the fault up all the same. Not for `Op::Token` and
+    /// `Op::Discovery`.
     ResponseExecution(Interruption),
     /// Create only: acknowledged and in the event store, never projected (docs/zitadel/observed.md 0.1). No effect elsewhere.
     Ghost,

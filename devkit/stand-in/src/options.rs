@@ -68,8 +68,8 @@ pub enum Role {
 }
 
 /// What a v4 server refuses to call, checked at create, at an update that names the endpoint (also the one it has), and
-/// at the call. Older servers have no list. A name that does not resolve is refused whatever the list says, because it is
-/// looked up first (internal/net, `HostnameToIPList`).
+/// at the call. Older servers have no list. A name that does not resolve is refused whatever the list says, because it
+/// is looked up first (internal/net, `HostnameToIPList`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum DenyList {
     /// None: an installation that emptied it.
@@ -77,8 +77,8 @@ pub enum DenyList {
     /// `Executions.DenyList` of v4.11.1 to v4.15.1: loopback and unspecified addresses.
     #[default]
     Loopback,
-    /// `HTTPClient.DenyList` of v4.15.2 and later: also private, shared and link-local addresses, and with them every name
-    /// below `svc` and `cluster.local` (observed on a build of v4 from July 2026).
+    /// `HTTPClient.DenyList` of v4.15.2 and later: also private, shared and link-local addresses, and with them every
+    /// name below `svc` and `cluster.local` (observed on a build of v4 from July 2026).
     Private,
 }
 

@@ -19,9 +19,11 @@ pub enum HiddenFrom {
 
 impl StandIn {
     /// From now on the event store search leaves newer events out, silently and with 200, until `show_events` (or a
-    /// `restore`). Hiding again changes nothing for what is hidden already. Commands see everything: names stay taken. So do 2.x servers on PostgreSQL while an older push is still open, e.g. of a pod that lost
-    /// its node: `AwaitOpenTransactions` is a filter there (`"position" < min(xact_start)`,
-    /// internal/eventstore/repository/sql/crdb.go, in ListEvents and in every projection). On 3.x and 4.x it waits
+    /// `restore`). Hiding again changes nothing for what is hidden already. Commands see everything: names stay taken.
+    ///
+    /// So do 2.x servers on PostgreSQL while an older push is still open, e.g. of a pod that lost its node:
+    /// `AwaitOpenTransactions` is a filter there (`"position" < min(xact_start)`,
+    /// internal/eventstore/repository/sql/crdb.go), in ListEvents and in every projection. On 3.x and 4.x it waits
     /// instead, i.e. `Effect::Latency` or `Effect::HoldReply` on `Op::Events`.
     pub fn hide_events_from_now(&self, from: HiddenFrom) {
         let mut state = self.world().state();
@@ -38,8 +40,8 @@ impl StandIn {
         self.world().changed();
     }
 
-    /// Events older than this, by the server's clock, vanish from the search; targets stay, and reads and commands do not
-    /// notice. `None` keeps all, as at start. `AuditLogRetention`, or an instance's limit of that name
+    /// Events older than this, by the server's clock, vanish from the search; targets stay, and reads and commands do
+    /// not notice. `None` keeps all, as at start. `AuditLogRetention`, or an instance's limit of that name
     /// (internal/query/event.go; observed on v2.58.7 and v4.13.1, also with `from` in the far past).
     pub fn set_audit_log_retention(&self, age: Option<Duration>) {
         self.world().state().window.retention = age;
@@ -51,46 +53,47 @@ impl StandIn {
         state.window.forgotten = state.store.events.len();
     }
 
-    /// The most rows per page of a search of targets (`SystemDefaults.MaxQueryLimit`, 1000 at start). A search that asks for
-    /// more is refused with 400 code 3 `QUERY-4M0fs`; one that names no limit gets pages of 100 even when the most is less
-    /// (observed on v2.71.19, v3.4.9, v4.13.1). The event store search has its own 1000, and `v3alpha` no limit at all.
+    /// The most rows per page of a search of targets (`SystemDefaults.MaxQueryLimit`, 1000 at start). A search that
+    /// asks for more is refused with 400 code 3 `QUERY-4M0fs`; one that names no limit gets pages of 100 even when the
+    /// most is less (observed on v2.71.19, v3.4.9, v4.13.1). The event store search has its own 1000, and `v3alpha` no
+    /// limit at all.
     pub fn set_max_query_limit(&self, rows: u64) {
         self.world().state().max_query_limit = rows;
     }
 
-    /// A proxy in front answers every path that begins so with an HTML page of this status, e.g. `/admin/` and `/auth/` with
-    /// 403 or 404: the usual hardening of an ingress. The requests are in the call log. Replaces the list before; empty =
-    /// nothing is hidden.
+    /// A proxy in front answers every path that begins so with an HTML page of this status, e.g. `/admin/` and `/auth/`
+    /// with 403 or 404: the usual hardening of an ingress. The requests are in the call log. Replaces the list before;
+    /// empty = nothing is hidden.
     pub fn set_hidden_paths(&self, prefixes: &[(&str, u16)]) {
         let prefixes = prefixes.iter().map(|(prefix, status)| ((*prefix).to_owned(), *status));
         self.world().state().hidden_paths = prefixes.collect();
     }
 
-    /// The names that take this long to look up, each with all names below it; only `v2` looks the host of an endpoint up,
-    /// at create and at an update that names it, before anything is written (v4.11.1 and later, `net.LookupIP`, without
-    /// the time limit of the request). The request is handled after that time even when the client has gone: a name that
-    /// `set_resolvable_hosts` knows is accepted and committed, any other refused with 400 code 3 `COMMAND-NcJUKo` (create) or
-    /// `COMMAND-jKbbu2` (update). Replaces the list before.
+    /// The names that take this long to look up, each with all names below it; only `v2` looks the host of an endpoint
+    /// up, at create and at an update that names it, before anything is written (v4.11.1 and later, `net.LookupIP`,
+    /// without the time limit of the request). The request is handled after that time even when the client has gone: a
+    /// name that `set_resolvable_hosts` knows is accepted and committed, any other refused with 400 code 3
+    /// `COMMAND-NcJUKo` (create) or `COMMAND-jKbbu2` (update). Replaces the list before.
     pub fn set_slow_look_ups(&self, hosts: &[(&str, Duration)]) {
         let hosts = hosts.iter().map(|(host, time)| ((*host).to_owned(), *time));
         self.world().state().endpoints.slow = hosts.collect();
     }
 
-    /// What `v2` refuses to call, `DenyList::Loopback` at start. A target made before the list was tightened stays as it
-    /// is: it is shown, and updates of other fields are accepted; an update that names its endpoint, even unchanged, is
-    /// refused with 400 code 3 `COMMAND-jKbbu2` (observed on a build of v4 from July 2026).
+    /// What `v2` refuses to call, `DenyList::Loopback` at start. A target made before the list was tightened stays as
+    /// it is: it is shown, and updates of other fields are accepted; an update that names its endpoint, even unchanged,
+    /// is refused with 400 code 3 `COMMAND-jKbbu2` (observed on a build of v4 from July 2026).
     pub fn set_deny_list(&self, list: DenyList) {
         self.world().state().endpoints.deny_list = list;
     }
 
-    /// The version that `/admin/v1/instances/me` shows, e.g. `v4.15.3`, until the next `upgrade`. Nothing else changes with
-    /// it: set what that release does differently too (`set_deny_list`, `set_assertion_refusal`).
+    /// The version that `/admin/v1/instances/me` shows, e.g. `v4.15.3`, until the next `upgrade`. Nothing else changes
+    /// with it: set what that release does differently too (`set_deny_list`, `set_assertion_refusal`).
     pub fn set_version(&self, version: &str) {
         self.world().state().version = Some(version.to_owned());
     }
 
-    /// Whether error details are `zitadel.error.v2.ErrorDetail` with a `slug` instead of `zitadel.v1.ErrorDetail` with an
-    /// `id`. So far only ids with a dot come so, and none of the Actions API has one (main branch, commit a2bf528ca,
+    /// Whether error details are `zitadel.error.v2.ErrorDetail` with a `slug` instead of `zitadel.v1.ErrorDetail` with
+    /// an `id`. So far only ids with a dot come so, and none of the Actions API has one (main branch, commit a2bf528ca,
     /// pkg/grpc/error/v2; read in source).
     pub fn set_error_slugs(&self, on: bool) {
         self.world().state().error_slugs = on;
@@ -101,9 +104,10 @@ impl StandIn {
         self.world().state().assertion_refusal = refusal;
     }
 
-    /// The functions whose execution has an interrupting target that cannot be reached: a token request that runs one of them
-    /// is answered with 500 `server_error`; one without the scope `openid`, by a user with opaque tokens, runs none
-    /// (observed on v4.13.1 and a build of v4 from July 2026; functions run from v3.0.0 on). Replaces the list before.
+    /// The functions whose execution has an interrupting target that cannot be reached: a token request that runs one
+    /// of them is answered with 500 `server_error`; one without the scope `openid`, by a user with opaque tokens, runs
+    /// none (observed on v4.13.1 and a build of v4 from July 2026; functions run from v3.0.0 on). Replaces the list
+    /// before.
     pub fn set_failing_functions(&self, functions: &[Function]) {
         self.world().state().failing_functions = functions.to_vec();
     }

@@ -76,9 +76,9 @@ impl StandIn {
 
     /// Another release takes over, at once and on the same address, with everything the instance holds: targets, events,
     /// users, credentials, tokens. Paths, shapes, checks and the version are its own; what it does not know of an older
-    /// or newer release it does not show. Settings of `settings` stay, but for `set_version`. Between releases before and after v2.66.0 the read side is built anew (see
-    /// `set_rebuild_time`). Real upgrades stop the server meanwhile: `pause`, `upgrade`, `resume`. Also the way back,
-    /// which real servers do not have.
+    /// or newer release it does not show. What the methods of `settings` set stays, but for `set_version`. Between
+    /// releases before and after v2.66.0 the read side is built from the first event (see `set_rebuild_time`). Real
+    /// upgrades stop the server meanwhile: `pause`, `upgrade`, `resume`. Also the way back, which real servers do not have.
     pub fn upgrade(&self, generation: Generation) {
         self.world().upgrade(generation, false);
     }

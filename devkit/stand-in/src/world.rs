@@ -199,8 +199,8 @@ impl World {
         if self.external_secure { "https" } else { "http" }
     }
 
-    /// What the server calls itself in its configuration: the audience of system users' tokens. The port is the one that
-    /// the request names, because a stand-in has no `ExternalPort`.
+    /// What the server calls itself in its configuration: the audience of system users' tokens. The port is the one
+    /// that the request names, because a stand-in has no `ExternalPort`.
     pub(crate) fn configured_origins(&self, request: &Request) -> Vec<String> {
         let port = request.header("host").and_then(|host| host.rsplit_once(':')).map(|(_, port)| format!(":{port}"));
         let port = port.unwrap_or_default();

@@ -1,5 +1,5 @@
-//! As much of DER (ITU-T X.690) as it takes to find the RSA key in a public key (RFC 5280, SubjectPublicKeyInfo) and key
-//! and dates in a certificate. Nothing is verified: a test put it there.
+//! As much of DER (ITU-T X.690) as it takes to find the RSA key in a public key (RFC 5280, SubjectPublicKeyInfo) and
+//! key and dates in a certificate. Nothing is verified: a test put it there.
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
