@@ -14,7 +14,7 @@ use zitadel_actions_operator::api::condition::{ConditionType, Health, conditions
 use zitadel_actions_operator::api::reason::Reason;
 use zitadel_actions_operator::api::target::{ConnectionStatus, TargetSpec, TargetStatus};
 use zitadel_actions_operator::plan::custody;
-use zitadel_actions_operator::plan::facts::{Newest, as_posted};
+use zitadel_actions_operator::plan::facts::{Bound, Newest, as_posted};
 use zitadel_actions_operator::plan::names::{self, HolderPlan, NameHolder, Named};
 use zitadel_actions_operator::plan::{self, Account, Adoption, Answer, Connection, Facts, RemoteFacts, Step, Verdict};
 use zitadel_actions_operator::zitadel::error::ApiError;
@@ -251,12 +251,22 @@ fn change_of(change: &real::Change) -> Change {
     Change { name: change.name.as_ref().map(|name| name_of(name.as_str())), timeout: change.timeout.map(timeout_of) }
 }
 
+/// The ids of a set, bit per id.
+fn ids(bits: u16) -> impl Iterator<Item = Id> {
+    (0..16).filter(move |id| bits & (1 << id) != 0)
+}
+
+fn real_bound(newest: Option<Date>, recent: u16) -> Bound {
+    Bound { newest: newest.map_or(Timestamp::UNIX_EPOCH, date), recent: Some(ids(recent).map(id).collect()) }
+}
+
 fn claim(claim: Claim) -> api_claim::Claim {
     api_claim::Claim {
         name: NAMES[usize::from(claim.name)].into(),
         instance: Some("i1".into()),
         since: moment(claim.since),
         after: claim.after.map(date),
+        known: claim.known.map(|bits| ids(bits).map(|id| id.to_string()).collect()),
         time: moment(claim.time),
         replaces: claim.replaces.map(|id| id.to_string()),
         repairs: u32::from(claim.repairs),
@@ -274,6 +284,7 @@ fn claim_of(claim: &api_claim::Claim) -> Claim {
         name: name_of(&claim.name),
         since: tick_of(claim.since),
         after: claim.after.map(date_of),
+        known: claim.known.as_ref().map(|ids| ids.iter().fold(0, |bits, id| bits | 1 << id_of(id))),
         time: tick_of(claim.time),
         replaces: claim.replaces.as_deref().map(id_of),
         repairs: u8::try_from(claim.repairs).unwrap(),
@@ -354,7 +365,7 @@ fn created_version(at: Date, api: Api) -> Version {
 fn answer(learned: &Learned, api: Api) -> Answer {
     match learned {
         Learned::Connected => Answer::Connected(Ok(connection(api))),
-        Learned::Bound(newest) => Answer::Bound(newest.map(|newest| newest.map(date)).map_err(error)),
+        Learned::Bound(bound) => Answer::Bound(bound.map(|(newest, recent)| real_bound(newest, recent)).map_err(error)),
         Learned::Claimed => Answer::Claimed,
         Learned::Created(settings, target, at) => {
             Answer::Created(config(*settings), answered(*target, created_version(*at, api), Some(*at)))

@@ -103,7 +103,7 @@ impl Operator {
                 let Settings { name, timeout } = object.spec.settings;
                 let (replaces, posted) = (object.status.id, 1 << timeout);
                 let (object, after) = (object.uid, None);
-                Todo::Claim(Claim { name, since: now, after, time: now, replaces, repairs: 0, object, posted })
+                Todo::Claim(Claim { name, since: now, after, known: None, time: now, replaces, repairs: 0, object, posted })
             }
             (Some(Mutation::LetGoWithOpenClaim), Todo::Search { .. }) if object.deleting => {
                 Todo::Release(LetGo::NothingRemote)
@@ -214,7 +214,7 @@ impl Operator {
                 Learned::History(Ok(newest))
             }
             Todo::Bound if !self.config.events => Learned::Bound(Err(Failure::Denied)),
-            Todo::Bound => Learned::Bound(Ok(zitadel::last(&world.log))),
+            Todo::Bound => Learned::Bound(Ok(zitadel::bound(&world.log))),
             Todo::Trace(_) if !self.config.events => Learned::Traced(Err(Failure::Denied)),
             Todo::Trace(id) => Learned::Traced(Ok(zitadel::origin(&world.log, id))),
             Todo::Wait => Learned::Waited,

@@ -45,6 +45,8 @@ pub struct Claim {
     pub since: Tick,
     /// The newest event that was known before.
     pub after: Option<Date>,
+    /// The targets with events shortly before, bit per id.
+    pub known: Option<u16>,
     pub time: Tick,
     pub replaces: Option<Id>,
     pub repairs: u8,
@@ -172,7 +174,8 @@ pub enum Failure {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Learned {
     Connected,
-    Bound(Result<Option<Date>, Failure>),
+    /// The newest event, and the targets (bit per id) with events shortly before.
+    Bound(Result<(Option<Date>, u16), Failure>),
     Claimed,
     Created(Settings, Id, Date),
     CreateFailed(Failure),

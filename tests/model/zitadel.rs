@@ -41,6 +41,14 @@ pub fn last(log: &[Event]) -> Option<Date> {
     log.len().checked_sub(1).map(|no| at(log, no))
 }
 
+/// How far the log has come: the date of the newest event, and the targets (bit per id) with events in its tick, which a
+/// database clock that steps back could confuse with later ones.
+pub fn bound(log: &[Event]) -> (Option<Date>, u16) {
+    let newest = last(log);
+    let recent = log.iter().filter(|event| newest.is_some_and(|newest| newest.tick == event.tick));
+    (newest, recent.fold(0, |bits, event| bits | 1 << event.id))
+}
+
 /// Who created a target.
 pub fn origin(log: &[Event], id: Id) -> Option<Origin> {
     let no = log.iter().position(|event| event.id == id)?;
