@@ -194,6 +194,25 @@ pub struct ClusterConnectionSpec {
     /// Namespaces whose Targets may use this connection; without it, none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed_namespaces: Option<AllowedNamespaces>,
+
+    /// Which of these namespaces may take over targets that exist in ZITADEL already, by spec.externalId, or look at them;
+    /// without it, none. Whoever takes over a target that ZITADEL calls can change logins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adoption: Option<Grant>,
+
+    /// Which of these namespaces may say when ZITADEL calls targets; without it, none. It has no effect yet: this version has
+    /// no Executions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executions: Option<Grant>,
+}
+
+/// A right beyond that to use a connection, and who has it.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Grant {
+    /// Namespaces that have it, if spec.allowedNamespaces allows them, too; without it, none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed_namespaces: Option<AllowedNamespaces>,
 }
 
 /// Namespaces, by name or by label; one that either of the two names is allowed.
@@ -210,6 +229,21 @@ pub struct AllowedNamespaces {
 }
 
 impl AllowedNamespaces {
+    /// Every namespace.
+    #[must_use]
+    pub fn all() -> Self {
+        Self { names: Vec::new(), selector: Some(LabelSelector::default()) }
+    }
+
+    /// Whether it allows every namespace, whatever its labels: they need not be read then.
+    #[must_use]
+    pub fn allows_all(&self) -> bool {
+        self.selector.as_ref().is_some_and(|selector| {
+            let (labels, expressions) = (&selector.match_labels, &selector.match_expressions);
+            labels.as_ref().is_none_or(BTreeMap::is_empty) && expressions.as_ref().is_none_or(Vec::is_empty)
+        })
+    }
+
     /// Whether it names the namespace.
     #[must_use]
     pub fn names(&self, namespace: &str) -> bool {
@@ -294,7 +328,8 @@ mod tests {
     fn nobody_is_allowed_unless_named_or_selected() {
         let labels = BTreeMap::from([("team".to_owned(), "a".to_owned())]);
         let nobody = allowed(json!({}));
-        assert!(!nobody.names("a") && !nobody.selects(&labels));
+        assert!(!nobody.names("a") && !nobody.selects(&labels) && !nobody.allows_all());
+        assert!(AllowedNamespaces::all().allows_all());
         let named = allowed(json!({"names": ["a"]}));
         assert!(named.names("a") && !named.names("b") && !named.selects(&labels));
         for (selector, selected) in [
@@ -306,6 +341,7 @@ mod tests {
             (json!({}), true),
         ] {
             assert_eq!(allowed(json!({"selector": selector})).selects(&labels), selected, "{selector}");
+            assert_eq!(allowed(json!({"selector": selector})).allows_all(), selector == json!({}), "{selector}");
         }
     }
 
@@ -313,6 +349,7 @@ mod tests {
     fn a_cluster_connection_is_a_connection_with_an_allowance() {
         let spec = json!({
             "url": "https://auth.example.com", "allowedNamespaces": {"names": ["a"]},
+            "adoption": {"allowedNamespaces": {"names": ["a"]}}, "executions": {},
             "credentials": {"personalAccessToken": {"secretRef": {"name": "iam-admin-pat", "key": "pat"}}},
         });
         let parsed: ClusterConnectionSpec = serde_json::from_value(spec.clone()).unwrap();

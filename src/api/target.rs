@@ -96,7 +96,8 @@ pub struct TargetSpec {
     pub deletion_policy: Option<DeletionPolicy>,
 
     /// Id of an existing target in ZITADEL that this object takes over. With it the operator never creates a target.
-    /// It may be added later, and never changed or removed.
+    /// It may be added later, and never changed or removed. The connection has to allow the namespace to adopt: see
+    /// spec.adoption of ClusterConnections.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 200))]
     #[x_kube(
