@@ -20,6 +20,7 @@ mod check;
 mod completions;
 mod election;
 mod export;
+mod policy;
 mod scope;
 mod traces;
 mod zitadel;
@@ -44,6 +45,7 @@ use check::Check;
 use completions::Completions;
 use election::ElectionArgs;
 use export::Export;
+use policy::PolicyArgs;
 use scope::ScopeArgs;
 use traces::TraceArgs;
 use zitadel::ZitadelArgs;
@@ -96,6 +98,9 @@ struct Crds {
 struct Run {
     #[command(flatten)]
     zitadel: ZitadelArgs,
+
+    #[command(flatten)]
+    policy: PolicyArgs,
 
     /// How often every Target is compared with ZITADEL, in seconds
     #[arg(long, env = "RESYNC_INTERVAL", value_name = "SECONDS", default_value = "60", value_parser = clap::value_parser!(u64).range(1..=86400))]
@@ -312,7 +317,7 @@ async fn operate(run: &Run, settings: Option<Settings>, level: Level) -> anyhow:
     );
     let default = settings.map(|settings| run.default_link(settings, &metrics));
     let kube = api_server::client(&metrics).await.context("cannot set up the Kubernetes client")?;
-    let links = Links::new(default, run.common(&kube, &metrics));
+    let links = Links::new(default, run.policy.policy(&run.home(&kube)), run.common(&kube, &metrics));
     let (election, leadership) = run.election.election(&kube, &run.home(&kube), &metrics)?;
     let duty = Duty { leadership, labels: run.scope.labels() };
     let context = Arc::new(Context::new(kube, links, metrics, Duration::from_secs(run.resync_interval), duty));

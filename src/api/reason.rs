@@ -52,7 +52,7 @@ pub enum Reason {
     NotProjected,
     /// The remote target was deleted by somebody else; it is created anew, unless `spec.externalId` forbids that.
     ExternallyDeleted,
-    /// Another, older Target holds the same remote target.
+    /// Another Target holds the same remote target with more right.
     AdoptionConflict,
     /// `spec.managementPolicy` is Observe and ZITADEL holds something else than the spec says.
     Drifted,

@@ -30,7 +30,7 @@ impl ScopeArgs {
 
 /// A label selector as kubectl reads it: `key`, `!key`, `key=value`, `key!=value`, `key in (a,b)`, `key notin (a,b)`,
 /// separated by commas.
-fn selector(text: &str) -> Result<Selector, String> {
+pub(super) fn selector(text: &str) -> Result<Selector, String> {
     let mut selector = Selector::default();
     for requirement in requirements(text) {
         let parsed = expression(requirement.trim()).ok_or_else(|| {

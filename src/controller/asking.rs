@@ -4,15 +4,16 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::cluster::WriteError;
-use super::holders::Place;
-use super::observer;
+use super::holders::place_behind;
 use super::target::{Pass, claim_of};
-use crate::api::claim::ClaimState;
+use super::{has_finalizer, observer};
+use crate::api::claim::{Claim, ClaimState};
 use crate::api::reason::Reason;
 use crate::api::target::{ManagementPolicy, Target};
 use crate::plan::custody::Origin;
 use crate::plan::facts::{Bound, Newest};
 use crate::plan::names::{self, NameHolder, Named};
+use crate::plan::ownership::{Place, Rival};
 use crate::plan::{Answer, Candidate, Change, Connection, Other};
 use crate::zitadel::error::ApiError;
 use crate::zitadel::events::{EventKind, EventQuery, Posting, surviving_creates};
@@ -20,34 +21,49 @@ use crate::zitadel::{Added, Error, RemoteTarget, TargetId, TargetName, Version};
 
 impl Pass<'_> {
     pub(super) async fn connect(&mut self) -> Answer {
-        let link = match self.context.links().of(&self.object).await {
-            Ok(link) => link,
+        let (link, adoption) = match self.context.links().of(&self.object).await {
+            Ok(allowed) => allowed,
             Err(obstacle) => return Answer::Unconnected(obstacle),
         };
         if self.object.ready_reason() == Some(Reason::Unsupported) {
-            // Whether the server has by now what it had not is told by its version alone, which is read when it is proved.
+            // Whether the server has by now what it had not is told by its version alone, which is read when it is
+            // proved.
             link.connector.prove_again().await;
         }
         let result = link
             .connector
             .ensure()
             .await
-            .map(|(connection, identity)| (Connection { reference: link.key.reference(), ..connection }, identity));
+            .map(|(connection, who)| (Connection { reference: link.key.reference(), adoption, ..connection }, who));
         self.link = Some(link);
         self.connected = result.clone().ok();
         Answer::Connected(result.map(|(connection, _)| connection))
     }
 
-    pub(super) fn find_rival(&self) -> Option<String> {
+    pub(super) fn find_rival(&self) -> Option<Rival> {
         let held = self.object.status.as_ref().and_then(|status| status.id.as_deref());
         let id = held.or(self.object.spec.external_id.as_deref())?;
-        self.context.older_holder(id, &self.object)
+        let (namespace, name) = self.context.older_holder(id, &self.object)?;
+        // Status must not name what its readers may not see. The log is the administrator's.
+        tracing::info!(id, holder = format!("{namespace}/{name}"), "another Target manages the target");
+        Some(Rival::seen_from(self.object.namespace().as_deref(), (&namespace, &name)))
     }
 
-    /// Another live Target that records the same remote target.
-    pub(super) fn find_co_holder(&self) -> Option<String> {
-        let id = self.object.status.as_ref().and_then(|status| status.id.as_deref())?;
-        self.context.co_holder(id, &self.object)
+    /// Another live Target that records the same remote target. Asked where that decides: before something is deleted, and
+    /// for copies of objects.
+    pub(super) fn find_co_holder(&self) -> Option<Rival> {
+        let deletes = self.object.metadata.deletion_timestamp.is_some()
+            || self.object.ready_reason() == Some(Reason::NotProjected);
+        let id = held_by(&self.object).filter(|_| deletes || self.is_copy())?;
+        let others = self.context.co_holders(id, &self.object);
+        let own = self.object.namespace();
+        others.first().map(|(namespace, name)| Rival::seen_from(own.as_deref(), (namespace, name)))
+    }
+
+    /// Whether the claim on the object was made by another one.
+    fn is_copy(&self) -> bool {
+        let ClaimState::Held(claim) = claim_of(&self.object) else { return false };
+        claim.object.is_some() && claim.object != self.object.uid()
     }
 
     /// How far the event store has come, asked after this moment.
@@ -120,7 +136,30 @@ impl Pass<'_> {
         let others = all.iter().filter(|other| other.metadata.uid != self.object.metadata.uid);
         let place = self.context.place(&self.object);
         let concerned = others.filter(|other| Place::concerns(place.as_ref(), self.context.place(other).as_ref()));
-        Ok(concerned.map(|other| other_of(other, &self.object)).collect())
+        let mut found = Vec::new();
+        for other in concerned {
+            let claim = match open_claim(other) {
+                Some(claim) if self.hears(other, &claim).await => Some(claim),
+                _ => None,
+            };
+            found.push(other_of(other, &self.object, claim));
+        }
+        Ok(found)
+    }
+
+    /// Whether another Target's claim may have led to a create where this pass looks. Annotations are for anybody to
+    /// write, so it is our finalizer and a connection to the same place, which its namespace may use, that make it
+    /// count.
+    async fn hears(&self, other: &Target, claim: &Claim) -> bool {
+        let Some(link) = &self.link else { return false };
+        if !has_finalizer(other.metadata.finalizers.as_deref()) {
+            return false;
+        }
+        let Ok((theirs, _)) = self.context.links().of(other).await else { return false };
+        let mut claimed = place_behind(&theirs);
+        // Until its connection is proved, only the claim says where it leads.
+        claimed.instance = claimed.instance.or_else(|| claim.instance.clone());
+        place_behind(link).hears(&claimed)
     }
 
     pub(super) async fn update(&self, id: &TargetId, change: &Change) -> Result<Version, Error> {
@@ -171,25 +210,28 @@ fn named(target: &Target, own_namespace: Option<&str>) -> Named {
     Named {
         uid: target.uid().unwrap_or_default(),
         born: target.creation_timestamp().map(|time| time.0),
-        shown: if target.namespace().as_deref() == own_namespace {
-            format!("the Target {}", target.name_any())
-        } else {
-            "a Target of another namespace".to_owned()
-        },
+        shown: Rival::seen_from(own_namespace, (&target.namespace().unwrap_or_default(), &target.name_any()))
+            .to_string(),
         holds: status.and_then(|status| status.name.clone()),
         wants: if idle { None } else { wanted.parse().ok() },
     }
 }
 
-fn other_of(other: &Target, own: &Target) -> Other {
-    let held = other.status.as_ref().and_then(|status| status.id.as_deref());
-    let claim = match claim_of(other) {
-        ClaimState::Held(claim) if claim.is_open(held) => Some(claim),
+fn held_by(target: &Target) -> Option<&str> {
+    target.status.as_ref().and_then(|status| status.id.as_deref())
+}
+
+fn open_claim(target: &Target) -> Option<Claim> {
+    match claim_of(target) {
+        ClaimState::Held(claim) if claim.is_open(held_by(target)) => Some(claim),
         _ => None,
-    };
+    }
+}
+
+fn other_of(other: &Target, own: &Target, claim: Option<Claim>) -> Other {
     // Who is older is the same for both, whoever asks.
     let age = |target: &Target| (target.creation_timestamp(), target.uid());
-    Other { holds: held.and_then(|id| id.parse().ok()), claim, older: age(other) < age(own) }
+    Other { holds: held_by(other).and_then(|id| id.parse().ok()), claim, older: age(other) < age(own) }
 }
 
 /// Without our own user id no event can be told to be ours: the same as not being allowed to read events.

@@ -226,8 +226,9 @@ impl Connector {
 
     fn facts(&self, identity: &Identity) -> Connection {
         Connection {
-            // Whoever asks by name adds it.
+            // Whoever asks by name adds these two.
             reference: None,
+            adoption: Adoption::NotAllowed,
             api: identity.api,
             payload_types: identity.api.payload_types(identity.server_version.as_deref()),
             url: self.client.url(),
@@ -235,7 +236,6 @@ impl Connector {
             timeout: self.client.timeout(),
             server_version: identity.server_version.clone(),
             grace: self.grace,
-            adoption: Adoption::Allowed,
             account: Account::Ours,
         }
     }

@@ -32,6 +32,8 @@ use super::wake::{self, Shard, wake_each};
 use super::{api_server, figures, foreign, news, observer};
 use crate::api::condition::{Health, own};
 use crate::api::connection::{ClusterConnection, Connection, ConnectionKind, ConnectionReport};
+use crate::api::reason::Reason;
+use crate::api::target::Target;
 use crate::api::{CONNECTION_FINALIZER, FIELD_MANAGER, GROUP, VERSION};
 use crate::ops::Metrics;
 use crate::plan::connection::{Look, Report, Step, View, plan, render};
@@ -242,7 +244,10 @@ impl Keeper {
             Change::Allowance => {}
             Change::Link(link) => self.begin(key, link),
         }
-        wake_each(&self.shards, &self.context, |target| Key::of(target) == *key);
+        self.context.forget_holders();
+        // Who was held up by a wish on it may go on, too.
+        let held_up = |target: &Target| target.ready_reason() == Some(Reason::AdoptionConflict);
+        wake_each(&self.shards, &self.context, |target| Key::of(target) == *key || held_up(target));
     }
 
     fn begin(&self, key: &Key, link: Result<Arc<Link>, String>) {
@@ -383,7 +388,7 @@ impl Keeper {
         let changed = self.context.links().namespaces.refresh().await;
         if !changed.is_empty() {
             wake_each(&self.shards, &self.context, |target| {
-                let selected = matches!(Key::of(target), Key::ClusterConnection { .. });
+                let selected = !matches!(Key::of(target), Key::Connection { .. });
                 selected && target.namespace().is_some_and(|namespace| changed.contains(&namespace))
             });
         }

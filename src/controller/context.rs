@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use super::backoff::Backoff;
 use super::cluster::{self, Cluster, WriteError};
 use super::duty::Duty;
-use super::holders::{Holders, Place};
+use super::holders::{self, Holders};
 use super::link::Key;
 use super::links::Links;
 use super::target::claim_of;
@@ -24,6 +24,7 @@ use crate::api::FIELD_MANAGER;
 use crate::api::claim::ClaimState;
 use crate::api::target::{Target, TargetStatus};
 use crate::ops::Metrics;
+use crate::plan::ownership::Place;
 use crate::zitadel::Version;
 
 /// Longest wait at shutdown for creates whose answer is not committed yet.
@@ -179,7 +180,7 @@ impl Context {
 
     /// Where a Target's id counts.
     pub(super) fn place(&self, target: &Target) -> Option<Place> {
-        Place::of(target, |key| self.links.link(key))
+        holders::place_of(target, &self.links)
     }
 
     /// Every Target that this operator cares for, as the API server has it now: the cache may lag behind what another
@@ -195,14 +196,30 @@ impl Context {
         Ok(all.into_iter().filter_map(|object| object.0.ok()).collect())
     }
 
-    /// The Target that holds this remote id with more right, or is about to take it over, if there is one.
-    pub(super) fn older_holder(&self, id: &str, target: &Target) -> Option<String> {
-        self.holders.older(id, target, || self.targets(), |target| self.place(target))
+    /// The Target (namespace and name) that holds this remote id with more right, or is about to take it over, if there
+    /// is one.
+    pub(super) fn older_holder(&self, id: &str, target: &Target) -> Option<(String, String)> {
+        self.holders.rival(id, target, || self.targets(), &self.links)
     }
 
-    /// Another live Target that records this remote id, if there is one.
-    pub(super) fn co_holder(&self, id: &str, target: &Target) -> Option<String> {
-        self.holders.co_holder(id, target, || self.targets(), |target| self.place(target))
+    /// The other Targets (namespace and name) that record this remote id at the same place, whoever is older.
+    pub(super) fn co_holders(&self, id: &str, target: &Target) -> Vec<(String, String)> {
+        holders::co_holders(id, target, &self.targets(), &self.links)
+    }
+
+    /// Reserves a remote id for an adoption that is about to be recorded, unless another Target has it.
+    pub(super) fn reserve(&self, id: &str, target: &Target) -> bool {
+        self.holders.reserve(id, target, &self.links) && self.co_holders(id, target).is_empty()
+    }
+
+    /// Gives back what the Target has reserved: it was not recorded.
+    pub(super) fn unreserve(&self, target: &Target) {
+        self.holders.unreserve(target);
+    }
+
+    /// Has it looked up again who holds what: who may adopt has changed.
+    pub(super) fn forget_holders(&self) {
+        self.holders.forget();
     }
 
     /// The newer of the cached object and what our own last write returned, and how long it may rest.
@@ -278,8 +295,8 @@ impl Context {
         self.disturbed.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
     }
 
-    /// Notes that an object is about to be let go. One whose end no watch shows (it fell between two lists) stays noted:
-    /// 36 bytes.
+    /// Notes that an object is about to be let go. One whose end no watch shows (it fell between two lists) stays
+    /// noted: 36 bytes.
     pub(super) fn letting_go(&self, object: &Target) {
         let uid = object.metadata.uid.clone().unwrap_or_default();
         self.let_go.lock().unwrap_or_else(PoisonError::into_inner).insert(uid);

@@ -1,29 +1,40 @@
-//! Who holds which remote target: no two Targets may, and the one with more right, mostly the older one, wins.
+//! Who holds which remote target, by the cache: an index for the question of each pass, and what an adoption reserves.
 //!
-//! An index over the cache, rebuilt at most once a second: a look-up per pass would otherwise cost as much as there
-//! are objects. A second's delay does no harm: a holder is only ever contested by a younger one.
+//! The index is rebuilt at most once a second: a look-up per pass would otherwise cost as much as there are objects.
+//! What makes one Target go before another is decided in `plan::ownership`.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use kube::ResourceExt;
 use tokio::time::Instant;
 
-use super::Guarded;
-use super::context::shown;
 use super::link::{Key, Link};
+use super::target::claim_of;
+use super::{Guarded, PASS_DEADLINE};
+use crate::api::claim::ClaimState;
 use crate::api::connection::ConnectionKind;
-use crate::api::reason::Reason;
 use crate::api::target::Target;
+use crate::plan::ownership::{Claimant, Hold, Place, Rank, Trust, holds, records};
+use crate::plan::policy::Access;
 
 const FRESH: Duration = Duration::from_secs(1);
+
+/// What is known of the connection of each Target, without asking anybody.
+pub(super) trait Connections {
+    /// The connection that a Target names, whoever may use it.
+    fn link(&self, key: &Key) -> Option<Arc<Link>>;
+    /// What the Target's namespace may do with it, if it is there.
+    fn access(&self, target: &Target) -> Option<Access>;
+}
 
 /// The index.
 #[derive(Debug, Default)]
 pub(super) struct Holders {
     index: Mutex<Index>,
+    /// Adoptions that are about to be recorded, by remote id.
+    reserved: Mutex<HashMap<String, Vec<Reservation>>>,
 }
 
 #[derive(Debug, Default)]
@@ -35,148 +46,132 @@ struct Index {
 #[derive(Debug)]
 struct Holder {
     rank: Rank,
+    namespace: String,
     name: String,
     place: Option<Place>,
-    /// Whether it records the id and is not about to go.
-    live: bool,
 }
 
-/// Who holds with more right, the smaller the more. What an administrator's connection holds is not contested by a
-/// namespace's own; what is recorded, not by a wish to take it over; and else the older Target holds it.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Rank {
-    private: bool,
-    wanted_only: bool,
-    created: Option<Timestamp>,
+#[derive(Debug)]
+struct Reservation {
     uid: String,
+    place: Option<Place>,
+    until: Instant,
 }
 
-impl Rank {
-    fn of(target: &Target, place: Option<&Place>) -> Self {
-        Self {
-            private: place.is_none_or(|place| place.trust == Trust::Namespace),
-            wanted_only: target.status.as_ref().is_none_or(|status| status.id.is_none()),
-            created: target.creation_timestamp().map(|time| time.0),
-            uid: target.uid().unwrap_or_default(),
-        }
+/// Where the id in a Target's status was recorded; without one, where its connection leads.
+pub(super) fn place_of(target: &Target, connections: &impl Connections) -> Option<Place> {
+    let held = target.status.as_ref().filter(|status| status.id.is_some());
+    if let Some(recorded) = held.and_then(|status| status.connection.as_ref()) {
+        let private = recorded.reference.as_ref().is_some_and(|by| by.kind == ConnectionKind::Connection);
+        let trust = if private { Trust::Namespace } else { Trust::Administrator };
+        return Some(Place { url: recorded.url.clone(), instance: recorded.instance.clone(), trust });
+    }
+    connections.link(&Key::of(target)).map(|link| place_behind(&link))
+}
+
+/// Where a connection leads.
+pub(super) fn place_behind(link: &Link) -> Place {
+    let trust = if matches!(link.key, Key::Connection { .. }) { Trust::Namespace } else { Trust::Administrator };
+    Place { url: link.connector.client().url(), instance: link.connector.instance(), trust }
+}
+
+fn rank_of(target: &Target, hold: Hold, place: Option<&Place>) -> Rank {
+    Rank {
+        hold,
+        trust: place.map_or(Trust::Namespace, |place| place.trust),
+        claimant: claimant_of(target),
+        created: target.creation_timestamp().map(|time| time.0),
+        uid: target.uid().unwrap_or_default(),
     }
 }
 
-/// The ZITADEL instance in which an id counts: two Targets hold the same target only if they are at one place.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
-    url: String,
-    instance: Option<String>,
-    trust: Trust,
-}
-
-/// Whose word it is that a server is the instance which it says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Trust {
-    /// An administrator's: flags or a ClusterConnection.
-    Administrator,
-    /// That of whoever may write Connections in a namespace: the server may be a fake.
-    Namespace,
-}
-
-impl Place {
-    /// Where the id in a Target's status was recorded; without one, where its connection leads.
-    pub(super) fn of(target: &Target, link: impl FnOnce(&Key) -> Option<Arc<Link>>) -> Option<Self> {
-        let held = target.status.as_ref().filter(|status| status.id.is_some());
-        if let Some(recorded) = held.and_then(|status| status.connection.as_ref()) {
-            let private = recorded.reference.as_ref().is_some_and(|by| by.kind == ConnectionKind::Connection);
-            let trust = if private { Trust::Namespace } else { Trust::Administrator };
-            return Some(Self { url: recorded.url.clone(), instance: recorded.instance.clone(), trust });
-        }
-        let key = Key::of(target);
-        let link = link(&key)?;
-        let trust = if matches!(key, Key::Connection { .. }) { Trust::Namespace } else { Trust::Administrator };
-        Some(Self { url: link.connector.client().url(), instance: link.connector.instance(), trust })
-    }
-
-    /// Whether what another Target holds or claims at its place matters at ours. What a namespace's own connection says of
-    /// a server does not matter to an administrator's.
-    pub(super) fn concerns(own: Option<&Self>, other: Option<&Self>) -> bool {
-        let trust = |place: Option<&Self>| place.map(|place| place.trust);
-        let beneath = trust(own) == Some(Trust::Administrator) && trust(other) == Some(Trust::Namespace);
-        !beneath && Self::is_one(own, other)
-    }
-
-    /// Whether both are one instance: the same URL, or the same instance on an administrator's word. An unknown place may
-    /// be any.
-    pub(super) fn is_one(one: Option<&Self>, other: Option<&Self>) -> bool {
-        let (Some(one), Some(other)) = (one, other) else { return true };
-        let trusted = one.trust == Trust::Administrator && other.trust == Trust::Administrator;
-        let same_instance = one.instance.is_none() || other.instance.is_none() || one.instance == other.instance;
-        one.url == other.url || (trusted && same_instance)
-    }
+fn claimant_of(target: &Target) -> Claimant {
+    // A claim that cannot be read says nothing of anybody.
+    let ClaimState::Held(claim) = claim_of(target) else { return Claimant::Itself };
+    if claim.object.is_some() && claim.object != target.uid() { Claimant::Another } else { Claimant::Itself }
 }
 
 impl Holders {
-    /// The Target that holds this remote id with more right than `target`, or is about to take it over, if there is one.
-    pub(super) fn older(
+    /// The Target (its namespace and name) that goes before `target` for this remote id, if there is one.
+    pub(super) fn rival(
         &self,
         id: &str,
         target: &Target,
         cache: impl FnOnce() -> Vec<Arc<Guarded>>,
-        place_of: impl Fn(&Target) -> Option<Place>,
-    ) -> Option<String> {
-        let index = self.fresh(cache, &place_of);
-        let place = place_of(target);
-        let own = Rank::of(target, place.as_ref());
-        let others = index.by_id.get(id).into_iter().flatten();
-        let rivals = others.filter(|holder| holder.rank < own && Place::is_one(place.as_ref(), holder.place.as_ref()));
-        rivals.min_by_key(|holder| &holder.rank).map(|holder| holder.name.clone())
-    }
-}
-
-impl Holders {
-    fn fresh(
-        &self,
-        cache: impl FnOnce() -> Vec<Arc<Guarded>>,
-        place_of: &impl Fn(&Target) -> Option<Place>,
-    ) -> MutexGuard<'_, Index> {
+        connections: &impl Connections,
+    ) -> Option<(String, String)> {
         let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
         if index.built.is_none_or(|built| built.elapsed() > FRESH) {
-            *index = build(&cache(), place_of);
+            *index = build(&cache(), connections);
         }
-        index
+        let place = place_of(target, connections);
+        let recorded = target.status.as_ref().is_some_and(|status| status.id.is_some());
+        let own = rank_of(target, if recorded { Hold::Recorded } else { Hold::Wished }, place.as_ref());
+        let others = index.by_id.get(id).into_iter().flatten();
+        let rivals = others.filter(|holder| holder.rank < own && Place::is_one(place.as_ref(), holder.place.as_ref()));
+        rivals.min_by_key(|holder| &holder.rank).map(|holder| (holder.namespace.clone(), holder.name.clone()))
     }
 
-    /// Another live Target that records this remote id at the same place, whoever has more right to it.
-    pub(super) fn co_holder(
-        &self,
-        id: &str,
-        target: &Target,
-        cache: impl FnOnce() -> Vec<Arc<Guarded>>,
-        place_of: impl Fn(&Target) -> Option<Place>,
-    ) -> Option<String> {
-        let index = self.fresh(cache, &place_of);
-        let place = place_of(target);
-        let own = target.uid().unwrap_or_default();
-        let others = index.by_id.get(id).into_iter().flatten().filter(|holder| holder.live && holder.rank.uid != own);
-        let here = others.filter(|holder| Place::concerns(place.as_ref(), holder.place.as_ref()));
-        here.min_by_key(|holder| &holder.rank).map(|holder| holder.name.clone())
+    /// Has the index built again for the next question: who may adopt has changed.
+    pub(super) fn forget(&self) {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner).built = None;
+    }
+
+    /// Reserves a remote id for an adoption that is about to be recorded, unless another one has it already: two that
+    /// begin within the age of the index, or of the cache, both see nobody. It lasts as long as a pass may.
+    pub(super) fn reserve(&self, id: &str, target: &Target, connections: &impl Connections) -> bool {
+        let uid = target.uid().unwrap_or_default();
+        let place = place_of(target, connections);
+        let now = Instant::now();
+        let mut reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
+        keep(&mut reserved, |one| one.until > now && one.uid != uid);
+        let others = reserved.get(id).into_iter().flatten();
+        if others.into_iter().any(|one| Place::is_one(place.as_ref(), one.place.as_ref())) {
+            return false;
+        }
+        reserved.entry(id.to_owned()).or_default().push(Reservation { uid, place, until: now + PASS_DEADLINE });
+        true
+    }
+
+    /// Ends what a Target has reserved: it was not recorded.
+    pub(super) fn unreserve(&self, target: &Target) {
+        let uid = target.uid().unwrap_or_default();
+        keep(&mut self.reserved.lock().unwrap_or_else(PoisonError::into_inner), |one| one.uid != uid);
     }
 }
 
-/// The id that a Target asks to take over, unless it has no connection that it may use.
-fn wanted(target: &Target) -> Option<&String> {
-    let refused = matches!(target.ready_reason(), Some(Reason::ConnectionNotFound | Reason::ConnectionNotAllowed));
-    target.spec.external_id.as_ref().filter(|_| !refused)
+fn keep(reserved: &mut HashMap<String, Vec<Reservation>>, kept: impl Fn(&Reservation) -> bool) {
+    reserved.retain(|_, all| {
+        all.retain(&kept);
+        !all.is_empty()
+    });
 }
 
-fn build(cache: &[Arc<Guarded>], place_of: &impl Fn(&Target) -> Option<Place>) -> Index {
+/// The other Targets (namespace and name) that record this id at the same place and are not being deleted, whoever is
+/// older. Straight from the cache, without the index: what is deleted on its word is gone.
+pub(super) fn co_holders(
+    id: &str,
+    target: &Target,
+    cache: &[Arc<Guarded>],
+    connections: &impl Connections,
+) -> Vec<(String, String)> {
+    let place = place_of(target, connections);
+    let targets = cache.iter().filter_map(|object| object.0.as_ref().ok());
+    let others = targets.filter(|other| other.metadata.uid != target.metadata.uid && records(other, id));
+    let here = others.filter(|other| Place::concerns(place.as_ref(), place_of(other, connections).as_ref()));
+    here.map(|other| (other.namespace().unwrap_or_default(), other.name_any())).collect()
+}
+
+fn build(cache: &[Arc<Guarded>], connections: &impl Connections) -> Index {
     let mut by_id: HashMap<String, Vec<Holder>> = HashMap::new();
     for target in cache.iter().filter_map(|object| object.0.as_ref().ok()) {
-        let held = target.status.as_ref().and_then(|status| status.id.as_ref());
-        let Some(id) = held.or(wanted(target)) else { continue };
-        let place = place_of(target);
-        by_id.entry(id.clone()).or_default().push(Holder {
-            rank: Rank::of(target, place.as_ref()),
-            name: shown(target),
+        let Some((id, hold)) = holds(target, || connections.access(target)) else { continue };
+        let place = place_of(target, connections);
+        by_id.entry(id.to_owned()).or_default().push(Holder {
+            rank: rank_of(target, hold, place.as_ref()),
+            namespace: target.namespace().unwrap_or_default(),
+            name: target.name_any(),
             place,
-            live: held.is_some() && target.metadata.deletion_timestamp.is_none(),
         });
     }
     Index { built: Some(Instant::now()), by_id }

@@ -15,13 +15,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::bound::Bound;
 use super::has_finalizer;
+use super::holders::Connections;
 use super::link::{Inputs, Key, Link};
 use super::namespaces::Namespaces;
 use super::observer::Observer;
 use super::offer::{ClusterConnections, Common, Offer};
 use crate::api::connection::ConnectionKind;
 use crate::api::target::Target;
+use crate::plan::Adoption;
 use crate::plan::connection::Obstacle;
+use crate::plan::policy::{Access, Policy};
 
 /// How long after a start passes wait for the first list of connections: without a definition there is none.
 const FIRST_READ: Duration = Duration::from_secs(10);
@@ -29,6 +32,8 @@ const FIRST_READ: Duration = Duration::from_secs(10);
 /// Every connection of the process.
 pub struct Links {
     default: Option<Arc<Link>>,
+    /// Who may do what with the default connection.
+    policy: Policy,
     common: Common,
     entries: Mutex<HashMap<Key, Entry>>,
     read: watch::Sender<Read>,
@@ -73,12 +78,13 @@ pub(super) enum Change {
 }
 
 impl Links {
-    /// The default connection alone, if the operator has one.
+    /// The default connection alone, if the operator has one, and who may do what with it.
     #[must_use]
-    pub fn new(default: Option<Link>, common: Common) -> Self {
+    pub fn new(default: Option<Link>, policy: Policy, common: Common) -> Self {
         let (telling, told) = unbounded();
         Self {
             default: default.map(Arc::new),
+            policy,
             namespaces: Namespaces::new(common.kube.clone()),
             common,
             entries: Mutex::default(),
@@ -126,45 +132,34 @@ impl Links {
         default.chain(self.resources()).collect()
     }
 
-    /// The connection with this name, whoever may use it.
-    pub(super) fn link(&self, key: &Key) -> Option<Arc<Link>> {
-        match key {
-            Key::Default => self.default.clone(),
-            key => self.entry(key)?.link.ok(),
-        }
-    }
-
-    /// The connection that a Target asks for, if it exists and may be used.
-    pub(super) async fn of(&self, target: &Target) -> Result<Arc<Link>, Obstacle> {
+    /// The connection that a Target asks for, if it exists and may be used, and whether the Target may adopt by it.
+    pub(super) async fn of(&self, target: &Target) -> Result<(Arc<Link>, Adoption), Obstacle> {
         let Some(reference) = &target.spec.connection_ref else {
-            return self.default.clone().ok_or(Obstacle::NoDefault);
+            let link = self.default.clone().ok_or(Obstacle::NoDefault)?;
+            return match self.access_by(&self.policy, target).await {
+                Access::NotAllowed => Err(Obstacle::Reserved),
+                Access::Allowed(adoption) => Ok((link, adoption)),
+            };
         };
         if !self.is_read(reference.kind).await {
             return Err(Obstacle::Unread(reference.kind));
         }
         let Some(entry) = self.entry(&Key::of(target)) else { return Err(Obstacle::Missing(reference.clone())) };
-        if !self.allows(&entry.offer, target).await {
+        let Access::Allowed(adoption) = self.access_by(&entry.offer.policy, target).await else {
             return Err(Obstacle::Foreign(reference.clone()));
-        }
+        };
         // With the finalizer something may have been made; without it nothing was, and nothing new is begun.
         if entry.offer.deleting && !has_finalizer(target.metadata.finalizers.as_deref()) {
             return Err(Obstacle::Going(reference.clone()));
         }
-        entry.link.map_err(|why| Obstacle::Refused(reference.clone(), why))
+        let link = entry.link.map_err(|why| Obstacle::Refused(reference.clone(), why))?;
+        Ok((link, adoption))
     }
 
-    /// A Connection is found by its namespace alone; a ClusterConnection says who may use it.
-    async fn allows(&self, offer: &Offer, target: &Target) -> bool {
-        if matches!(offer.key, Key::Connection { .. }) {
-            return true;
-        }
-        let Some(allowed) = &offer.allowed else { return false };
+    async fn access_by(&self, policy: &Policy, target: &Target) -> Access {
         let namespace = target.namespace().unwrap_or_default();
-        if allowed.names(&namespace) {
-            return true;
-        }
-        allowed.selector.is_some()
-            && self.namespaces.labels(&namespace).await.is_some_and(|labels| allowed.selects(&labels))
+        let labels = if policy.needs_labels(&namespace) { self.namespaces.labels(&namespace).await } else { None };
+        policy.access(&namespace, labels.as_ref())
     }
 
     async fn is_read(&self, kind: ConnectionKind) -> bool {
@@ -190,7 +185,7 @@ impl Links {
         let (deleting, key) = (offer.deleting, offer.key.clone());
         let change = match entries.get_mut(&key) {
             Some(entry) if entry.offer.uid == offer.uid && entry.offer.spec == offer.spec => {
-                let allowance = entry.offer.allowed != offer.allowed;
+                let allowance = entry.offer.policy != offer.policy;
                 entry.offer = offer;
                 if allowance { Change::Allowance } else { Change::None }
             }
@@ -232,5 +227,23 @@ impl Links {
             stop: CancellationToken::new(),
             told: Some(self.telling.clone()),
         }))
+    }
+}
+
+impl Connections for Links {
+    fn link(&self, key: &Key) -> Option<Arc<Link>> {
+        match key {
+            Key::Default => self.default.clone(),
+            key => self.entry(key)?.link.ok(),
+        }
+    }
+
+    /// By the labels that are known: a pass reads them before it adopts anything.
+    fn access(&self, target: &Target) -> Option<Access> {
+        let key = Key::of(target);
+        self.link(&key)?;
+        let policy = if key == Key::Default { self.policy.clone() } else { self.entry(&key)?.offer.policy };
+        let namespace = target.namespace().unwrap_or_default();
+        Some(policy.access(&namespace, self.namespaces.known(&namespace).as_ref()))
     }
 }

@@ -1,4 +1,4 @@
-//! Labels of namespaces, for the ClusterConnections that select by label.
+//! Labels of namespaces, for connections that select by label whom they allow.
 //!
 //! Read by name when a Target asks, and once a minute afterwards; where the operator may not read namespaces, none has
 //! labels, so a selector allows nobody.
@@ -28,7 +28,7 @@ impl Namespaces {
 
     /// The labels of a namespace, as read within the last minute.
     pub(super) async fn labels(&self, namespace: &str) -> Option<Labels> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(namespace).cloned();
+        let known = self.known(namespace);
         if known.is_some() {
             return known;
         }
@@ -36,6 +36,11 @@ impl Namespaces {
         let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         all.insert(namespace.to_owned(), labels.clone());
         Some(labels)
+    }
+
+    /// The same without reading them.
+    pub(super) fn known(&self, namespace: &str) -> Option<Labels> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(namespace).cloned()
     }
 
     /// Reads again what was asked for, and tells which namespaces have changed.

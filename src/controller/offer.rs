@@ -13,11 +13,10 @@ use url::Url;
 use super::connection::Connector;
 use super::link::Key;
 use super::secrets::Keys;
-use crate::api::connection::{
-    self, AllowedNamespaces, ClusterConnection, Connection, ConnectionReport, ConnectionSpec, Credentials,
-};
+use crate::api::connection::{self, ClusterConnection, Connection, ConnectionReport, ConnectionSpec, Credentials};
 use crate::api::{CONNECTION_FINALIZER, GROUP, VERSION};
 use crate::ops::Metrics;
+use crate::plan::policy::Policy;
 use crate::zitadel::auth::{ClientAuth, Credential, Slot, Source};
 use crate::zitadel::client::Op;
 use crate::zitadel::transport::{Proxy, RATE, Settings};
@@ -33,23 +32,23 @@ pub(super) struct Offer {
     pub finalizers: Vec<String>,
     pub deleting: bool,
     pub spec: ConnectionSpec,
-    /// Of a ClusterConnection.
-    pub allowed: Option<AllowedNamespaces>,
+    /// Who may do what with it.
+    pub policy: Policy,
     pub report: ConnectionReport,
 }
 
 impl From<&Connection> for Offer {
     fn from(object: &Connection) -> Self {
         let key = Key::Connection { namespace: object.namespace().unwrap_or_default(), name: object.name_any() };
-        Self::new(object, key, object.spec.clone(), None, object.status.clone())
+        Self::new(object, key, object.spec.clone(), Policy::OwnNamespace, object.status.clone())
     }
 }
 
 impl From<&ClusterConnection> for Offer {
     fn from(object: &ClusterConnection) -> Self {
         let key = Key::ClusterConnection { name: object.name_any() };
-        let (spec, allowed) = (object.spec.connection.clone(), object.spec.allowed_namespaces.clone());
-        Self::new(object, key, spec, allowed, object.status.clone())
+        let (spec, policy) = (object.spec.connection.clone(), Policy::from(&object.spec));
+        Self::new(object, key, spec, policy, object.status.clone())
     }
 }
 
@@ -58,7 +57,7 @@ impl Offer {
         object: &impl Resource,
         key: Key,
         spec: ConnectionSpec,
-        allowed: Option<AllowedNamespaces>,
+        policy: Policy,
         report: Option<ConnectionReport>,
     ) -> Self {
         let meta = object.meta();
@@ -70,7 +69,7 @@ impl Offer {
             finalizers: meta.finalizers.clone().unwrap_or_default(),
             deleting: meta.deletion_timestamp.is_some(),
             spec,
-            allowed,
+            policy,
             report: report.unwrap_or_default(),
         }
     }

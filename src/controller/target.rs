@@ -23,6 +23,7 @@ use crate::api::target::{Target, TargetStatus};
 use crate::api::{CLAIM_ANNOTATION, RECONCILE_ANNOTATION};
 use crate::ops::metrics::DriftAction;
 use crate::ops::traces;
+use crate::plan::ownership::Rival;
 use crate::plan::{
     self, Answer, Candidate, Connection, Deed, Facts, Object, Release, RemoteFacts, Retry, Step, Verdict,
 };
@@ -73,8 +74,8 @@ pub(super) struct Pass<'a> {
     pub(super) link: Option<Arc<Link>>,
     pub(super) connected: Option<(Connection, Identity)>,
     turn: Option<Turn>,
-    rival: Option<String>,
-    co_holder: Option<String>,
+    rival: Option<Rival>,
+    co_holder: Option<Rival>,
     definition_going: bool,
     deed: Deed,
     began: Instant,
@@ -152,8 +153,8 @@ impl<'a> Pass<'a> {
             claim: &self.claim,
             spec: &object.spec,
             status: &status,
-            rival: self.rival.as_deref(),
-            co_holder: self.co_holder.as_deref(),
+            rival: self.rival.as_ref(),
+            co_holder: self.co_holder.as_ref(),
             uid: object.metadata.uid.as_deref().unwrap_or_default(),
             born: object.creation_timestamp().map_or(Timestamp::MIN, |time| time.0),
             definition_going: self.definition_going,
@@ -327,10 +328,17 @@ impl<'a> Pass<'a> {
         let Some((connection, _)) = &self.connected else {
             return Err(PassError::Internal("a recovery without a connection"));
         };
+        if self.object.spec.external_id.is_some() && !self.context.reserve(candidate.id.as_str(), &self.object) {
+            // Another adoption was first. The next pass finds it by the index, as soon as the cache shows it.
+            return Err(WriteError::Conflict.into());
+        }
         let verdict = Verdict { remote: Some(RemoteFacts::recovered(&candidate, connection)), ..Verdict::verifying() };
         let status = self.rendered(&verdict);
-        let committed = self.cluster().write_status(&self.object, &status).await?;
-        self.take(committed);
+        let written = self.cluster().write_status(&self.object, &status).await;
+        if written.is_err() {
+            self.context.unreserve(&self.object);
+        }
+        self.take(written?);
         if self.object.spec.external_id.is_none() {
             self.context.metrics().targets().orphan_found();
         }

@@ -58,7 +58,7 @@ fn left_by(object: &Target) -> Option<Left> {
 }
 
 async fn is_gone(context: &Context, object: &Target, id: &TargetId) -> bool {
-    let Ok(link) = context.links().of(object).await else { return false };
+    let Ok((link, _)) = context.links().of(object).await else { return false };
     let proof = link.connector.client().update(id, &Change::default()).await;
     proof.is_err_and(|error| error.class() == Class::TargetGone)
 }

@@ -1,8 +1,16 @@
 //! Taking over an existing target, which a user names by its id. It never ends in a create.
 
-use super::facts::{Candidate, Connection, Facts};
+use super::connection::Obstacle;
+use super::facts::{Adoption, Candidate, Connection, Facts};
 use super::{Object, Step, Verdict};
 use crate::zitadel::{Class, TargetId};
+
+/// What stands between the object and the target that it names in `spec.externalId`. Also with managementPolicy Observe:
+/// status would show what another namespace's target is called, and whether it equals a guess.
+pub(super) fn forbidden(object: &Object<'_>, connection: &Connection) -> Option<Obstacle> {
+    let asked = object.external_id().is_some() && connection.adoption == Adoption::NotAllowed;
+    asked.then(|| Obstacle::NotAdopting(connection.reference.clone()))
+}
 
 /// `spec.externalId`: take over exactly this target, and never create one.
 pub(super) fn adopt(object: &Object<'_>, id: &TargetId, connection: &Connection, facts: &Facts) -> Step {

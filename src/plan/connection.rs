@@ -30,6 +30,10 @@ pub enum Obstacle {
     Going(ConnectionRef),
     /// It does not allow the Target's namespace.
     Foreign(ConnectionRef),
+    /// The operator's own does not.
+    Reserved,
+    /// It (the operator's own, if none is named) does not let the Target's namespace take over existing targets.
+    NotAdopting(Option<ConnectionRef>),
     /// The operator refuses the connection's own spec.
     Refused(ConnectionRef, String),
 }
@@ -40,7 +44,9 @@ impl Obstacle {
     pub const fn reason(&self) -> Reason {
         match self {
             Self::NoDefault | Self::Missing(_) | Self::Unread(_) | Self::Going(_) => Reason::ConnectionNotFound,
-            Self::Foreign(_) | Self::Refused(..) => Reason::ConnectionNotAllowed,
+            Self::Foreign(_) | Self::Reserved | Self::NotAdopting(_) | Self::Refused(..) => {
+                Reason::ConnectionNotAllowed
+            }
         }
     }
 
@@ -70,6 +76,19 @@ impl Obstacle {
                 "the {} does not allow this namespace: an administrator can add it to its spec.allowedNamespaces",
                 shown(reference)
             ),
+            Self::Reserved => "the operator's default connection does not allow this namespace: an administrator can add it to \
+                               --allowed-namespaces (zitadel.allowedNamespaces in its chart), or name another connection in \
+                               spec.connectionRef"
+                .to_owned(),
+            Self::NotAdopting(Some(reference)) => format!(
+                "spec.externalId takes over an existing target, which the {} does not allow this namespace: an administrator \
+                 can add it to its spec.adoption.allowedNamespaces",
+                shown(reference)
+            ),
+            Self::NotAdopting(None) => "spec.externalId takes over an existing target, which the operator's default connection \
+                                        does not allow this namespace: an administrator can add it to \
+                                        --adoption-namespaces (zitadel.adoption.allowedNamespaces in its chart)"
+                .to_owned(),
             Self::Refused(reference, why) => format!("the {} is refused: {why}", shown(reference)),
         }
     }
@@ -287,5 +306,20 @@ mod tests {
         let verdict = Verdict::unconnected(&Obstacle::Foreign(reference));
         assert_eq!(verdict.reason, Reason::ConnectionNotAllowed);
         assert!(verdict.message.contains("ClusterConnection shared does not allow this namespace"));
+    }
+
+    #[test]
+    fn a_refusal_names_what_an_administrator_has_to_change() {
+        let shared = ConnectionRef { kind: ConnectionKind::ClusterConnection, name: "shared".into() };
+        for (obstacle, named) in [
+            (Obstacle::Reserved, vec!["--allowed-namespaces", "zitadel.allowedNamespaces"]),
+            (Obstacle::NotAdopting(None), vec!["--adoption-namespaces", "zitadel.adoption.allowedNamespaces"]),
+            (Obstacle::Foreign(shared.clone()), vec!["ClusterConnection shared", "spec.allowedNamespaces"]),
+            (Obstacle::NotAdopting(Some(shared)), vec!["ClusterConnection shared", "spec.adoption.allowedNamespaces"]),
+        ] {
+            let verdict = Verdict::unconnected(&obstacle);
+            assert_eq!((verdict.reason, verdict.health), (Reason::ConnectionNotAllowed, Health::Reconciling));
+            assert!(named.iter().all(|name| verdict.message.contains(name)), "{}", verdict.message);
+        }
     }
 }

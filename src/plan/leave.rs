@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::adopt::forbidden;
 use super::connection::is_hearsay;
 use super::custody::vouch;
 use super::facts::{Connection, Facts};
@@ -46,6 +47,13 @@ pub(super) fn delete(object: &Object<'_>, facts: &Facts, now: Timestamp) -> Step
     let home = claim.map_or(recorded, |claim| claim.instance.clone());
     if home.is_some() && connection.instance.is_some() && home != connection.instance {
         return Step::Finish(Verdict::instance_changed().while_deleting());
+    }
+    // What this object made itself goes with it, whatever it asks for now.
+    if id.is_some()
+        && id == object.external_id()
+        && let Some(obstacle) = forbidden(object, connection)
+    {
+        return Step::Finish(Verdict::unconnected(&obstacle).while_deleting());
     }
     match (claim, id) {
         (Some(claim), _) => abandon(object, claim, connection, facts, now),

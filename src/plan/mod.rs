@@ -14,6 +14,8 @@ pub mod facts;
 mod leave;
 mod name_holder;
 pub mod names;
+pub mod ownership;
+pub mod policy;
 pub mod settle;
 pub mod spec;
 pub mod status;
@@ -26,6 +28,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
+use self::ownership::Rival;
 use crate::api::claim::{Claim, ClaimState};
 use crate::api::condition::{ConditionType, Health, find};
 use crate::api::reason::Reason;
@@ -63,10 +66,10 @@ pub struct Object<'a> {
     pub spec: &'a TargetSpec,
     /// What was last recorded.
     pub status: &'a TargetStatus,
-    /// An older Target (namespace/name) that holds the same remote target, or is about to take it over.
-    pub rival: Option<&'a str>,
-    /// Another live Target (namespace/name) that records the same remote target, whoever has more right to it.
-    pub co_holder: Option<&'a str>,
+    /// Another Target that holds the same remote target with more right, or is about to take it over.
+    pub rival: Option<&'a Rival>,
+    /// Another live Target that records the same remote target, whoever has more right to it.
+    pub co_holder: Option<&'a Rival>,
     /// `metadata.uid`.
     pub uid: &'a str,
     /// `metadata.creationTimestamp`, in the clock of the API server. What was created in ZITADEL before is not this

@@ -10,6 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::facts::{Candidate, Connection};
 use super::names::{HolderPlan, NameHolder};
+use super::ownership::Rival;
 use super::settle::{Awaited, Recovery};
 use super::{Note, NoteKind, Object, RemoteFacts, Retry, Verdict};
 use crate::api::condition::{ConditionType, Health, conditions, find};
@@ -236,7 +237,7 @@ impl Verdict {
 
     /// Another Target records the same remote target, and neither is known to have created it.
     #[must_use]
-    pub fn co_held(other: &str) -> Self {
+    pub fn co_held(other: &Rival) -> Self {
         let text = format!(
             "{other} records the same target in ZITADEL, and this object is a copy: nothing is touched; delete one of the two \
              (the target stays), or give this one another spec.name and remove its status"
@@ -244,10 +245,10 @@ impl Verdict {
         Self::stalled(Reason::AdoptionConflict, text)
     }
 
-    /// An older Target has the remote target.
+    /// Another Target has the remote target.
     #[must_use]
-    pub fn contested(rival: &str) -> Self {
-        let text = format!("the older Target {rival} holds the same target in ZITADEL; this one touches nothing");
+    pub fn contested(rival: &Rival) -> Self {
+        let text = format!("{rival} already manages this target in ZITADEL; this object changes nothing");
         Self::stalled(Reason::AdoptionConflict, text)
     }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::adopt::adopt;
+use super::adopt::{adopt, forbidden};
 use super::connection::is_hearsay;
 use super::create::{begin, fulfil};
 use super::custody::vouch;
@@ -61,6 +61,9 @@ pub fn plan(object: &Object<'_>, facts: &Facts, now: Timestamp) -> Step {
 
 /// What can be said without a call.
 fn refuse(object: &Object<'_>, wanted: &TargetConfig, connection: &Connection) -> Option<Verdict> {
+    if let Some(obstacle) = forbidden(object, connection) {
+        return Some(Verdict::unconnected(&obstacle));
+    }
     if let Some(longest) = connection.api.longest_timeout()
         && wanted.timeout.duration() > Duration::from_secs(longest)
     {

@@ -32,6 +32,7 @@ mod manners;
 mod metrics;
 mod naming;
 mod oracle;
+mod policy;
 mod real;
 mod reasons;
 mod scene;

@@ -14,16 +14,23 @@ use crate::connections::{by, cluster_connections, connect, offer, secret, setup,
 use crate::world::{World, condition, id, is_ready, object, webhook};
 
 /// The victim's namespace is the world's own; the attacker has another one.
-struct Tenants {
-    world: World,
-    attacker: String,
-    home: String,
+pub struct Tenants {
+    pub world: World,
+    pub attacker: String,
+    pub home: String,
     shared: String,
 }
 
 impl Tenants {
-    /// Both may use the ClusterConnection.
-    async fn new() -> Self {
+    /// Both may use the ClusterConnection, and adopt by it.
+    pub async fn new() -> Self {
+        let tenants = Self::without_operator().await;
+        tenants.start(&[]).await;
+        tenants
+    }
+
+    /// The same, before an operator runs.
+    pub async fn without_operator() -> Self {
         let (home, setup) = shared(Generation::V2).await;
         let world = World::with(setup.without_operator()).await;
         let attacker = namespace(&world.client).await;
@@ -31,35 +38,48 @@ impl Tenants {
         let shared = format!("shared-{home}");
         let mut spec = to(&world.zitadel.url(), "admin");
         spec["allowedNamespaces"] = json!({"names": [world.namespace, attacker]});
+        spec["adoption"] = json!({"allowedNamespaces": {"names": [world.namespace, attacker]}});
         offer(&world, &shared, spec).await;
-        world.start_operator(&[&format!("--watch-namespaces={},{attacker}", world.namespace)]).await;
         Self { world, attacker, home, shared }
     }
 
-    fn by_shared(&self) -> Value {
+    /// Starts an operator that watches both namespaces and its own one.
+    pub async fn start(&self, flags: &[&str]) {
+        let watched = format!("--watch-namespaces={},{},{}", self.world.namespace, self.attacker, self.home);
+        let flags: Vec<&str> = std::iter::once(watched.as_str()).chain(flags.iter().copied()).collect();
+        self.world.start_operator(&flags).await;
+    }
+
+    pub fn by_shared(&self) -> Value {
         through("ClusterConnection", &self.shared)
     }
 
-    fn theirs(&self) -> Api<Target> {
+    /// Changes the spec of the ClusterConnection.
+    pub async fn set_shared(&self, spec: Value) {
+        let patch = Patch::Merge(json!({"spec": spec}));
+        cluster_connections(&self.world).patch(&self.shared, &PatchParams::default(), &patch).await.unwrap();
+    }
+
+    pub fn theirs(&self) -> Api<Target> {
         Api::namespaced(self.world.client.clone(), &self.attacker)
     }
 
     /// The attacker creates a Target.
-    async fn attack(&self, name: &str, spec: Value) -> Target {
+    pub async fn attack(&self, name: &str, spec: Value) -> Target {
         self.theirs().create(&PostParams::default(), &object(name, spec)).await.unwrap()
     }
 
-    async fn edit(&self, name: &str, change: Value) {
+    pub async fn edit(&self, name: &str, change: Value) {
         self.theirs().patch(name, &PatchParams::default(), &Patch::Merge(change)).await.unwrap();
     }
 
     /// The attacker writes a status, which the chart lets nobody do.
-    async fn forge(&self, name: &str, status: Value) {
+    pub async fn forge(&self, name: &str, status: Value) {
         let patch = Patch::Merge(json!({"status": status}));
         self.theirs().patch_status(name, &PatchParams::default(), &patch).await.unwrap();
     }
 
-    async fn told(&self, name: &str, reason: &str) -> Target {
+    pub async fn told(&self, name: &str, reason: &str) -> Target {
         let api = self.theirs();
         self.world
             .until_some(&format!("the attacker's {name} says {reason}"), || async {
@@ -70,14 +90,14 @@ impl Tenants {
             .await
     }
 
-    async fn gone(&self, name: &str) {
+    pub async fn gone(&self, name: &str) {
         let api = self.theirs();
         api.delete(name, &DeleteParams::default()).await.unwrap();
         self.world.until("the attacker's is gone", || async { matches!(api.get_opt(name).await, Ok(None)) }).await;
     }
 
     /// The victim is as it was: Ready, its one target untouched.
-    async fn unharmed(&self, victim: &Target) {
+    pub async fn unharmed(&self, victim: &Target) {
         self.world.resyncs(3).await;
         let now = self.world.get(&victim.name_any()).await;
         assert_eq!(now.metadata.resource_version, victim.metadata.resource_version, "{}", self.world.explain().await);
@@ -86,7 +106,7 @@ impl Tenants {
         assert_eq!((remote.sequence, remote.timeout.as_secs()), (1, 10), "{}", self.world.zitadel.dump());
     }
 
-    async fn finish(self) {
+    pub async fn finish(self) {
         let api = cluster_connections(&self.world);
         for target in self.theirs().list(&ListParams::default()).await.unwrap() {
             let freed = json!({"spec": {"deletionPolicy": "Retain"}});
@@ -108,11 +128,8 @@ impl Tenants {
 async fn a_cluster_connection_serves_only_whom_it_allows() {
     let _turn = turn().await;
     let tenants = Tenants::new().await;
-    let (world, api) = (&tenants.world, cluster_connections(&tenants.world));
-    let allow = async |allowed: Value| {
-        let patch = Patch::Merge(json!({"spec": {"allowedNamespaces": allowed}}));
-        api.patch(&tenants.shared, &PatchParams::default(), &patch).await.unwrap();
-    };
+    let world = &tenants.world;
+    let allow = async |allowed: Value| tenants.set_shared(json!({"allowedNamespaces": allowed})).await;
     allow(json!({"names": [world.namespace]})).await;
     world.create("mine", tenants.by_shared()).await;
     let victim = world.ready("mine").await;
@@ -294,7 +311,7 @@ async fn the_word_of_an_own_server_counts_nowhere_else() {
 
 impl World {
     /// Creation times have whole seconds, by the API server's clock.
-    async fn get_second(&self) -> jiff::Timestamp {
+    pub async fn get_second(&self) -> jiff::Timestamp {
         let name = format!("clock-{}", self.zitadel.calls().len());
         let mut probe = object(&name, webhook());
         probe.metadata = ObjectMeta { name: Some(name), ..ObjectMeta::default() };

@@ -147,6 +147,8 @@ impl World {
             .args(["--zitadel-timeout", "2"])
             .args(["--resync-interval", &RESYNC.to_string()])
             .args(["--watch-namespaces", &self.namespace])
+            // Outside a cluster the operator's own namespace, which may adopt by default, is none of a test's.
+            .args(["--adoption-namespaces", &self.namespace])
             .args(["--http-addr", &format!("127.0.0.1:{port}")])
             .args(["--log-format", "human", "--log-level", "zitadel_actions_operator=trace,info"])
             .envs(self.setup.env.iter().cloned())

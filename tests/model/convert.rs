@@ -16,6 +16,7 @@ use zitadel_actions_operator::api::target::{ConnectionStatus, TargetSpec, Target
 use zitadel_actions_operator::plan::custody;
 use zitadel_actions_operator::plan::facts::{Bound, Newest, as_posted};
 use zitadel_actions_operator::plan::names::{self, HolderPlan, NameHolder, Named};
+use zitadel_actions_operator::plan::ownership::Rival;
 use zitadel_actions_operator::plan::{self, Account, Adoption, Answer, Connection, Facts, RemoteFacts, Step, Verdict};
 use zitadel_actions_operator::zitadel::error::ApiError;
 use zitadel_actions_operator::zitadel::events::{Added, EventKind, Posting, TargetEvent, surviving_creates};
@@ -461,8 +462,8 @@ fn ask(pass: &Pass, now: Tick, api: Api) -> Todo {
         claim: &held,
         spec: &spec,
         status: &recorded,
-        rival: pass.rival.then_some("ns/older"),
-        co_holder: pass.co_holder.then_some("ns/other"),
+        rival: pass.rival.then_some(&Rival::Elsewhere),
+        co_holder: pass.co_holder.then_some(&Rival::Elsewhere),
         uid: &uid(object.uid),
         born: moment(object.born),
         definition_going: false,

@@ -103,7 +103,17 @@ impl Operator {
                 let Settings { name, timeout } = object.spec.settings;
                 let (replaces, posted) = (object.status.id, 1 << timeout);
                 let (object, after) = (object.uid, None);
-                Todo::Claim(Claim { name, since: now, after, known: None, time: now, replaces, repairs: 0, object, posted })
+                Todo::Claim(Claim {
+                    name,
+                    since: now,
+                    after,
+                    known: None,
+                    time: now,
+                    replaces,
+                    repairs: 0,
+                    object,
+                    posted,
+                })
             }
             (Some(Mutation::LetGoWithOpenClaim), Todo::Search { .. }) if object.deleting => {
                 Todo::Release(LetGo::NothingRemote)

@@ -73,7 +73,7 @@ fn deletion_settles_an_open_claim() {
 fn deletion_leaves_what_another_target_records() {
     let mut life = Life::created();
     life.deleting = true;
-    life.co_holder = Some("team/other");
+    life.co_holder = Some(Rival::Neighbour("other".into()));
     assert_eq!(life.step(), Step::Release(Release::Retained));
 }
 

@@ -2,6 +2,7 @@
 //!
 //! The shell's part (what a step does to the object) is played by [`Life`].
 
+mod adopting;
 mod answers;
 mod creating;
 mod custody;
@@ -24,6 +25,7 @@ use crate::api::target::{
     AsyncKind, ConnectionStatus, DeletionPolicy, ManagementPolicy, TargetSpec, TargetStatus, WaitingKind,
 };
 use crate::plan::facts::{Bound, Newest};
+use crate::plan::ownership::Rival;
 use crate::zitadel::error::ApiError;
 use crate::zitadel::{Api, Created, Error, Kind, OnError, PayloadType, RemoteTarget, TargetId, Version};
 use jiff::{SignedDuration, Timestamp};
@@ -86,8 +88,8 @@ struct Life {
     facts: Facts,
     now: Timestamp,
     api: Api,
-    rival: Option<&'static str>,
-    co_holder: Option<&'static str>,
+    rival: Option<Rival>,
+    co_holder: Option<Rival>,
     born: Timestamp,
     connection: Connection,
     definition_going: bool,
@@ -146,8 +148,8 @@ impl Life {
             claim: &self.claim,
             spec: &self.spec,
             status: &self.status,
-            rival: self.rival,
-            co_holder: self.co_holder,
+            rival: self.rival.as_ref(),
+            co_holder: self.co_holder.as_ref(),
             uid: "uid-1",
             born: self.born,
             definition_going: self.definition_going,

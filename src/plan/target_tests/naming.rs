@@ -138,7 +138,7 @@ fn a_copy_changes_nothing_that_another_target_records() {
     let edited = || {
         let mut life = Life::created();
         life.spec.timeout = "20s".into();
-        life.co_holder = Some("team/original");
+        life.co_holder = Some(Rival::Elsewhere);
         life
     };
     let mut copy = edited();
