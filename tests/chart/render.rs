@@ -170,7 +170,10 @@ fn is_cluster_scoped(object: &Value) -> bool {
 fn a_namespaced_installation_has_nothing_cluster_scoped() {
     let namespaced = json!({"watchNamespaces": ["a", "b"], "crds": {"enabled": false}});
     let everything: Value = serde_saphyr::from_str(&file("ci/full-values.yaml")).unwrap();
-    let fewer = json!({"connections": {"secretsInAllNamespaces": false, "secretNamespaces": ["a"]}});
+    let fewer = json!({
+        "connections": {"secretsInAllNamespaces": false, "secretNamespaces": ["a"]},
+        "zitadel": {"allowedNamespaces": {"selector": {"matchExpressions": []}}},
+    });
     for values in [namespaced.clone(), merged(&merged(&everything, &namespaced), &fewer)] {
         let rendered = render(&values).unwrap();
         let found: Vec<&Value> = rendered.iter().filter(|object| is_cluster_scoped(object)).collect();

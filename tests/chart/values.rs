@@ -227,6 +227,11 @@ fn values_that_do_not_go_together_are_refused() {
         (json!({"zitadel": {"credentials": {"existingSecret": ""}}}), "'/zitadel/credentials/existingSecret'"),
         (json!({"zitadel": {"ca": {"existingSecret": "a", "existingConfigMap": "b"}}}), "at most one of zitadel.ca"),
         (json!({"watchNamespaces": ["a"], "connections": {"secretsInAllNamespaces": true}}), "secretNamespaces"),
+        (
+            json!({"watchNamespaces": ["a"], "zitadel": {"url": "https://a", "adoption": {"allowedNamespaces": {"selector": {"matchLabels": {"a": "b"}}}}}}),
+            "without a selector",
+        ),
+        (json!({"zitadel": {"allowedNamespaces": {"names": ["A"]}}}), "'/zitadel/allowedNamespaces/names/0'"),
         (json!({"watchNamespaces": ["a"], "crds": {"keep": false}}), "leave crds.keep true"),
         (json!({"watchNamespaces": ["A"]}), "'/watchNamespaces/0'"),
         (json!({"watchNamespaces": ["a", "a"]}), "'/watchNamespaces'"),

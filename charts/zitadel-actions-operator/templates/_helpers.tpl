@@ -70,6 +70,45 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- .Values.zitadel.url -}}
 {{- end -}}
 
+{{/* A label selector as kubectl reads it. */}}
+{{- define "zao.selector" -}}
+{{- $requirements := list -}}
+{{- range $key, $value := .matchLabels -}}
+{{- $requirements = append $requirements (printf "%s=%s" $key $value) -}}
+{{- end -}}
+{{- range .matchExpressions -}}
+{{- $values := join "," .values -}}
+{{- $forms := dict "In" (printf "%s in (%s)" .key $values) "NotIn" (printf "%s notin (%s)" .key $values) "Exists" .key "DoesNotExist" (printf "!%s" .key) -}}
+{{- $requirements = append $requirements (get $forms .operator) -}}
+{{- end -}}
+{{- join "," $requirements -}}
+{{- end -}}
+
+{{/* Who may do what with the default connection: for each right, names and a selector as text. */}}
+{{- define "zao.policy" -}}
+{{- $zitadel := .Values.zitadel -}}
+{{- range $right, $allowed := dict "allowed" $zitadel.allowedNamespaces "adoption" $zitadel.adoption.allowedNamespaces "execution" $zitadel.executions.allowedNamespaces }}
+{{- $selector := include "zao.selector" (default dict $allowed.selector) }}
+{{- if and $selector $.Values.watchNamespaces }}
+{{- fail "with watchNamespaces the operator may not read the labels of namespaces: name them in zitadel.*.allowedNamespaces.names, without a selector" }}
+{{- end }}
+{{ $right }}:
+  names: {{ default list $allowed.names | toJson }}
+  selector: {{ $selector | quote }}
+{{- end }}
+{{- end -}}
+
+{{/* Whether the labels of namespaces decide about anything: "true" or nothing. */}}
+{{- define "zao.namespaceLabels" -}}
+{{- $selected := include "zao.cluster" . -}}
+{{- if .Values.zitadel.url -}}
+{{- range include "zao.policy" . | fromYaml -}}
+{{- if .selector -}}{{- $selected = "true" -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $selected -}}
+{{- end -}}
+
 {{/* The port of a URL; without one that of its scheme. */}}
 {{- define "zao.port" -}}
 {{- $url := urlParse . -}}
