@@ -191,7 +191,7 @@ impl Site {
         ));
         self.sh(&format!(
             "helm upgrade --install {RELEASE} charts/zitadel-actions-operator --namespace {namespace} \
-               --set zitadel.url={},zitadel.allowHttp=true,zitadel.timeoutSeconds=2,resyncIntervalSeconds=1,{values}
+               --set zitadel.url={},zitadel.allowHttp=true,zitadel.timeoutSeconds=2,resyncIntervalSeconds=1,'zitadel.adoption.allowedNamespaces.names={{*}}',{values}
              kubectl --namespace {namespace} rollout status deployment/zitadel-actions-operator",
             self.zitadel.url()
         ));
