@@ -233,7 +233,7 @@ impl Connector {
             payload_types: identity.api.payload_types(identity.server_version.as_deref()),
             url: self.client.url(),
             instance: identity.instance.clone(),
-            timeout: self.client.timeout(),
+            timeout: self.client.write_timeout(),
             server_version: identity.server_version.clone(),
             grace: self.grace,
             account: Account::Ours,

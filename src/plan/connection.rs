@@ -244,7 +244,7 @@ pub fn render(previous: &ConnectionReport, report: &Report, generation: i64, now
 mod tests {
     use super::*;
     use crate::api::condition::{ConditionType, find};
-    use crate::zitadel::Api;
+    use crate::zitadel::{Api, Capabilities};
 
     fn now() -> Timestamp {
         "2026-11-24T10:00:00Z".parse().unwrap()
@@ -256,6 +256,7 @@ mod tests {
             instance: Some("i".into()),
             user: Some("u".into()),
             server_version: Some("v4.13.1".into()),
+            capabilities: Capabilities::ALL,
         };
         Look::Up(identity, Some("https://auth.example.com".into()))
     }

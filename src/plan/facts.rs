@@ -173,22 +173,23 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// The error that a call ended in, if it did.
+    /// The error that a call ended in, if it did; of calls that targets need. What the event store fails at says nothing
+    /// of the connection, which works without it.
     #[must_use]
     pub fn error(&self) -> Option<&Error> {
         match self {
             Self::Connected(result) => result.as_ref().err(),
             Self::CreateFailed(error) => Some(error),
-            Self::Searched(result) => result.as_ref().err(),
             Self::LookedUp(result) => result.as_ref().err(),
             Self::Read(result) => result.as_ref().err(),
             Self::Probed(result) | Self::Updated(_, _, result) => result.as_ref().err(),
-            Self::History(result) => result.as_ref().err(),
-            Self::Traced(result) => result.as_ref().err(),
             Self::Deleted(result) => result.as_ref().err(),
             Self::Judged(result) => result.as_ref().err(),
             Self::Bound(result) => result.as_ref().err(),
             Self::Claimed
+            | Self::Searched(_)
+            | Self::History(_)
+            | Self::Traced(_)
             | Self::Unconnected(_)
             | Self::Others(_)
             | Self::NameHolder(_)

@@ -11,15 +11,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Instrument as _;
 
 use super::auth::{Bearer, Tokens};
+use super::capability::EventSearch;
 use super::detect::detect;
 use super::error::NOT_PROJECTED;
-use super::events;
-use super::events::{EventQuery, TargetEvent};
-use super::generation::{ApiChoice, Mount, PAGE, Request, Select, readable};
+use super::generation::{ApiChoice, Mount, Patience, Request, Select, readable};
+use super::pages::PageSize;
 use super::span;
 use super::transport::{Answer, Cap, Settings, Transport};
 use super::{Change, Class, Created, Error, Identity, RemoteTarget, TargetConfig, TargetId, TargetName, Version};
-use crate::api::reason::Reason;
 
 /// A call, for logs and metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -99,11 +98,13 @@ impl Turn {
 /// A client of one ZITADEL instance.
 pub struct Client {
     choice: ApiChoice,
-    transport: Arc<Transport>,
+    pub(super) transport: Arc<Transport>,
     tokens: Tokens,
     serving: Mutex<Option<Serving>>,
     observer: SharedObserver,
     latest: Mutex<Option<Timestamp>>,
+    pub(super) page: Mutex<PageSize>,
+    pub(super) search: Mutex<EventSearch>,
 }
 
 /// What the server was last found to serve.
@@ -126,7 +127,16 @@ impl Client {
         let (credential, observer) = (settings.credential.clone(), SharedObserver::from(observer));
         let transport = Arc::new(Transport::new(settings));
         let tokens = Tokens::new(credential, Arc::clone(&transport), Arc::clone(&observer));
-        Self { choice, transport, tokens, serving: Mutex::default(), observer, latest: Mutex::default() }
+        Self {
+            choice,
+            transport,
+            tokens,
+            serving: Mutex::default(),
+            observer,
+            latest: Mutex::default(),
+            page: Mutex::default(),
+            search: Mutex::default(),
+        }
     }
 
     /// Where requests go.
@@ -141,10 +151,10 @@ impl Client {
         self.tokens.expires()
     }
 
-    /// Longest time for one call.
+    /// Longest time for one create or update: after it the request is dead. Reads get less.
     #[must_use]
-    pub fn timeout(&self) -> Duration {
-        self.transport.settings().timeout
+    pub fn write_timeout(&self) -> Duration {
+        self.transport.settings().longest(Patience::Write)
     }
 
     /// Now, in the server's clock as of its last answer; never later than the truth.
@@ -159,12 +169,12 @@ impl Client {
         *self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note(&self, dates: impl IntoIterator<Item = Option<Timestamp>>) {
+    pub(super) fn note(&self, dates: impl IntoIterator<Item = Option<Timestamp>>) {
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
         *latest = dates.into_iter().flatten().chain(*latest).max();
     }
 
-    async fn call(&self, op: Op, request: &Request, cap: Cap) -> Result<Answer, Error> {
+    pub(super) async fn call(&self, op: Op, request: &Request, cap: Cap) -> Result<Answer, Error> {
         self.call_before(op, request, cap, None).await
     }
 
@@ -213,7 +223,7 @@ impl Client {
         known.ok_or_else(|| Error::Unserved("which generation the server has is not known yet".into()))
     }
 
-    fn mount(&self) -> Result<Mount, Error> {
+    pub(super) fn mount(&self) -> Result<Mount, Error> {
         Ok(self.serving()?.mount)
     }
 
@@ -234,47 +244,17 @@ impl Client {
     }
 
     /// Proves that URL, TLS, host, route, token, role and feature flag work, finds out which generation answers, and
-    /// learns who we are.
+    /// learns who we are as far as that is told.
     ///
     /// # Errors
-    /// The first thing that does not work. What only the recovery needs (own user, instance) may be missing.
+    /// The first thing that does not work of what targets need. Of the rest [`Identity::capabilities`] tells.
     pub async fn connect(&self) -> Result<Identity, Error> {
         self.transport.reset().await?;
         // Without a token there is nothing to ask for.
         self.tokens.bearer().await?;
         let api = self.look().await?.api();
         self.rows(&Select::First).await?;
-        let user = self.read_optional("/auth/v1/users/me", "/user/id").await?.0;
-        let (instance, version) = self.read_optional("/admin/v1/instances/me", "/instance/id").await?;
-        match self.events(&EventQuery::Last).await {
-            // No event at all: whatever comes is newer than the beginning of time.
-            Ok(_) => self.note([Some(Timestamp::UNIX_EPOCH)]),
-            Err(error) if !matches!(error.reason(), Reason::PermissionDenied | Reason::ApiUnsupported) => {
-                return Err(error);
-            }
-            _ => {}
-        }
-        Ok(Identity { api, instance, user, server_version: version })
-    }
-
-    /// The issuer that the server names for itself, where it tells: nothing depends on it.
-    pub async fn issuer(&self) -> Option<String> {
-        let request = Request::new(http::Method::GET, "/.well-known/openid-configuration").unsigned();
-        let answer = self.call(Op::Identity, &request, Cap::One).await.ok()?;
-        answer.body.get("issuer")?.as_str().map(str::to_owned)
-    }
-
-    /// Reads a string of an answer that the credential need not be allowed to see.
-    async fn read_optional(&self, path: &str, pointer: &str) -> Result<(Option<String>, Option<String>), Error> {
-        let request = Request::new(http::Method::GET, path);
-        let text = |answer: &Answer, pointer: &str| answer.body.pointer(pointer)?.as_str().map(str::to_owned);
-        match self.call(Op::Identity, &request, Cap::One).await {
-            Ok(answer) => Ok((text(&answer, pointer), text(&answer, "/instance/version"))),
-            Err(error) if matches!(error.reason(), Reason::PermissionDenied | Reason::ApiUnsupported) => {
-                Ok((None, None))
-            }
-            Err(error) => Err(error),
-        }
+        Ok(self.identify(api).await)
     }
 
     /// Waits for the turn to create. To be held from before the claim until the create is answered: so the time
@@ -295,7 +275,7 @@ impl Client {
     /// # Errors
     /// See [`Error::may_have_committed`] before anything is concluded from an error.
     pub async fn create(&self, turn: Turn, config: &TargetConfig) -> Result<Created, Error> {
-        let limit = turn.claimed + self.timeout();
+        let limit = turn.claimed + self.transport.settings().longest(Patience::Read);
         let mount = turn.mount;
         let answer = self.call_before(Op::Create, &mount.create(config), Cap::One, Some(limit)).await?;
         let created = readable(answer.status, mount.api().created(answer.body))?;
@@ -340,25 +320,6 @@ impl Client {
         }
     }
 
-    /// Reads all targets from the read side, a thousand a call. A row that moves between pages while they are read may
-    /// be missing or doubled: the list raises suspicion, it proves nothing.
-    ///
-    /// # Errors
-    /// Of the first page that fails.
-    pub async fn list(&self) -> Result<Vec<RemoteTarget>, Error> {
-        let mut all = Vec::new();
-        loop {
-            let page = Select::Page { offset: all.len() };
-            let rows = self.rows(&page).await?;
-            self.note(rows.iter().map(|row| row.version.changed));
-            let last = rows.len() < PAGE;
-            all.extend(rows);
-            if last {
-                return Ok(all);
-            }
-        }
-    }
-
     /// Looks a name up on the read side, without regard to case.
     ///
     /// # Errors
@@ -370,7 +331,7 @@ impl Client {
 
     /// One search. Where a server was upgraded, the path of a search of v2beta is an update of the "target" with that
     /// name, which does not exist (docs/zitadel/observed.md 0.7): a missing route by another name.
-    async fn rows(&self, select: &Select) -> Result<Vec<RemoteTarget>, Error> {
+    pub(super) async fn rows(&self, select: &Select) -> Result<Vec<RemoteTarget>, Error> {
         let mount = self.mount()?;
         let answer = self.call(Op::List, &mount.list(select), Cap::Page).await;
         let answer = answer.map_err(|error| match error.class() {
@@ -378,27 +339,6 @@ impl Client {
             _ => error,
         })?;
         readable(answer.status, mount.api().listed(answer.body))
-    }
-
-    /// Reads the event store, questions with many answers until the end.
-    ///
-    /// # Errors
-    /// [`Reason::PermissionDenied`] where the credential may not read events.
-    pub async fn events(&self, query: &EventQuery) -> Result<Vec<TargetEvent>, Error> {
-        let mut all: Vec<TargetEvent> = Vec::new();
-        let mut query = query.clone();
-        loop {
-            let answer = self.call(Op::Events, &events::search(&query), Cap::Page).await?;
-            let page = readable(answer.status, events::found(answer.body))?;
-            self.note(page.iter().map(|event| Some(event.date)));
-            let full = page.len() >= PAGE;
-            let last = page.last().map(|event| event.date);
-            all.extend(page);
-            match last.filter(|_| full).and_then(|last| query.after(last)) {
-                Some(next) => query = next,
-                None => return Ok(all),
-            }
-        }
     }
 }
 

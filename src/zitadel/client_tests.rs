@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rstest::rstest;
 use secrecy::SecretString;
-use zitadel_stand_in::{Generation, Options, StandIn, TargetEdit, TargetKind};
+use zitadel_stand_in::{Effect, Generation, Op, Options, StandIn, TargetEdit, TargetKind, Times};
 
 use super::auth::{Credential, Slot, Source};
 use super::generation::Mount;
@@ -21,6 +21,10 @@ struct Pair {
 }
 
 fn client(server: &StandIn, choice: ApiChoice) -> Client {
+    client_with(server, choice, Duration::from_secs(10))
+}
+
+fn client_with(server: &StandIn, choice: ApiChoice, timeout: Duration) -> Client {
     // The process has one TLS provider; whoever comes second finds it installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let slot = Slot::new("the token of the test");
@@ -32,7 +36,7 @@ fn client(server: &StandIn, choice: ApiChoice) -> Client {
         proxy: Proxy::None,
         credential: Credential::PersonalAccessToken(Source::Slot(slot)),
         rate: super::transport::RATE,
-        timeout: Duration::from_secs(10),
+        timeout,
     };
     Client::new(choice, settings, Box::new(|_, _, _| {}))
 }
@@ -252,4 +256,111 @@ async fn a_create_goes_to_the_mount_of_its_turn() {
     let error = pair.client.create(turn, &config("hook")).await.unwrap_err();
     assert_eq!((error.reason(), error.may_have_committed()), (Reason::ApiUnsupported, false));
     create(&pair, "hook").await;
+}
+
+/// What targets need is proved; the rest is asked for and may be missing.
+#[rstest]
+#[case::hidden(Effect::Html(403), Missing::NotServed)]
+#[case::unknown_to_a_proxy(Effect::Html(404), Missing::NotServed)]
+#[case::broken(Effect::Status(500, Some(r#"{"code":13,"message":"Errors.Internal","details":[]}"#.into())), Missing::NotAnswering)]
+#[case::of_a_proxy_in_trouble(Effect::Html(502), Missing::NotAnswering)]
+#[case::cut(Effect::Reset, Missing::NotAnswering)]
+#[tokio::test]
+async fn a_connection_needs_the_target_api_alone(#[case] effect: Effect, #[case] why: Missing) {
+    let server = StandIn::start(Options::new(Generation::V2)).await.unwrap();
+    for op in [Op::Me, Op::Instance, Op::Events] {
+        server.fault(op, effect.clone(), Times::Always);
+    }
+    let client = client(&server, ApiChoice::Auto);
+    let identity = client.connect().await.unwrap();
+    assert_eq!((identity.user, identity.instance, identity.server_version), (None, None, None));
+    let missing = Capability::Missing(why);
+    assert_eq!(identity.capabilities, Capabilities { events: missing, identity: missing, version: missing });
+    let turn = client.turn().await.unwrap();
+    client.create(turn, &config("hook")).await.unwrap();
+    assert_eq!(client.list().await.unwrap().len(), 1);
+}
+
+/// What nothing depends on has a time-out of its own, shorter than that of the connection, and is not waited for twice.
+#[tokio::test]
+async fn what_is_slow_and_not_needed_costs_a_connection_three_seconds() {
+    let server = StandIn::start(Options::new(Generation::V2)).await.unwrap();
+    for op in [Op::Me, Op::Instance, Op::Events] {
+        server.fault(op, Effect::Latency(Duration::from_secs(600)), Times::Always);
+    }
+    let client = client(&server, ApiChoice::Auto);
+    let began = std::time::Instant::now();
+    let identity = client.connect().await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(9), "all is asked at once: {:?}", began.elapsed());
+    assert_eq!(identity.capabilities.events, Capability::Missing(Missing::NotAnswering));
+    let asked = || server.calls().iter().filter(|call| call.op == Some(Op::Events)).count();
+    let before = asked();
+    for query in [EventQuery::Last, EventQuery::Story(Timestamp::UNIX_EPOCH), EventQuery::Newest("1".parse().unwrap())]
+    {
+        assert_eq!(client.events(&query).await, Err(Error::NotAvailable(Missing::NotAnswering)));
+    }
+    assert_eq!(asked(), before, "what is known not to answer is not asked for columns of status");
+}
+
+/// A question of which something depends is asked all the same, unless the answer is known to be no.
+#[tokio::test]
+async fn what_has_to_be_known_is_asked_of_a_slow_event_store_and_not_of_a_forbidden_one() {
+    let pair = pair(Options::new(Generation::V2), ApiChoice::Auto).await;
+    create(&pair, "hook").await;
+    let fault = pair.server.fault(Op::Events, Effect::Status(500, None), Times::ONCE);
+    pair.client.events(&EventQuery::Last).await.unwrap_err();
+    fault.clear();
+    let since = EventQuery::Since(Timestamp::UNIX_EPOCH);
+    assert_eq!(pair.client.events(&since).await.unwrap().len(), 1);
+    pair.server.set_events_readable(&pair.server.user_id(), false);
+    let refused = pair.client.events(&since).await.unwrap_err();
+    assert_eq!(refused, Error::NotAvailable(Missing::NotPermitted));
+    assert_eq!((refused.reason(), refused.concerns_connection()), (Reason::PermissionDenied, false));
+    let asked = pair.server.calls().len();
+    assert_eq!(pair.client.events(&since).await, Err(refused));
+    assert_eq!(pair.server.calls().len(), asked);
+    pair.server.set_events_readable(&pair.server.user_id(), true);
+    assert_eq!(pair.client.identify_again().await.unwrap().capabilities, Capabilities::ALL);
+    assert_eq!(pair.client.events(&since).await.unwrap().len(), 1);
+}
+
+/// A server with a MaxQueryLimit below ours refuses the page: smaller ones are asked for, and that is remembered.
+#[rstest]
+#[case(1)]
+#[case(2)]
+#[tokio::test]
+async fn a_list_that_is_refused_for_its_length_is_read_in_smaller_pages(#[case] refusals: usize) {
+    let pair = pair(Options::new(Generation::V2), ApiChoice::Auto).await;
+    for count in 0..250 {
+        pair.server.external_create(&format!("t{count}"), TargetEdit::default());
+    }
+    let body = r#"{"code":3,"message":"Errors.Query.LimitExceeded (QUERY-4M0fs)","details":[{"id":"QUERY-4M0fs"}]}"#;
+    let fault = pair.server.fault(Op::List, Effect::Status(400, Some(body.into())), Times::N(refusals));
+    let mut ids: Vec<_> = pair.client.list().await.unwrap().into_iter().map(|row| row.id.to_string()).collect();
+    ids.dedup();
+    assert_eq!((ids.len(), fault.hits()), (250, refusals), "{}", pair.server.dump());
+    let lists = || pair.server.calls().iter().filter(|call| call.op == Some(Op::List)).count();
+    let before = lists();
+    assert_eq!(pair.client.list().await.unwrap().len(), 250);
+    // 100, 100, 50; and an empty one where the server's own limit is not known.
+    assert_eq!(lists() - before, 2 + refusals, "{}", pair.server.dump());
+    pair.server.fault(Op::List, Effect::Status(400, Some(body.into())), Times::Always);
+    assert_eq!(pair.client.list().await.unwrap_err().reason(), Reason::InvalidSpec);
+}
+
+/// ZITADEL resolves the endpoint before it answers, and its resolver may be slower than we wait for a read.
+#[tokio::test]
+async fn a_create_and_an_update_may_take_longer_than_a_read() {
+    let server = StandIn::start(Options::new(Generation::V2)).await.unwrap();
+    let client = client_with(&server, ApiChoice::Auto, Duration::from_secs(1));
+    client.connect().await.unwrap();
+    assert_eq!(client.write_timeout(), Duration::from_secs(3));
+    let slow = Effect::Latency(Duration::from_millis(1500));
+    for op in [Op::Create, Op::Update, Op::List] {
+        server.fault(op, slow.clone(), Times::Always);
+    }
+    let turn = client.turn().await.unwrap();
+    let id = client.create(turn, &config("hook")).await.unwrap().id;
+    client.update(&id, &Change { timeout: Some("1s".parse().unwrap()), ..Change::default() }).await.unwrap();
+    assert_eq!(client.list().await.unwrap_err(), Error::NoAnswer("timed out".into()));
 }

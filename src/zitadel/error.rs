@@ -10,6 +10,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::auth::NoToken;
+use super::capability::Missing;
 use super::fault::{Fault, Silence};
 use crate::api::reason::Reason;
 
@@ -42,6 +43,9 @@ pub enum Error {
     /// No generation of the Actions API is where it was looked for.
     #[error("{0}")]
     Unserved(String),
+    /// The event store cannot be read on this connection, and nothing needs it: mostly nothing was sent.
+    #[error("the event store cannot be read: {0}")]
+    NotAvailable(Missing),
     /// ZITADEL's own error.
     #[error("{0}")]
     Api(ApiError),
@@ -99,6 +103,9 @@ const UNIQUE: &str = "V3-DKcYh";
 /// What ids of errors begin with that come from an execution: from somebody's webhook, or from the way to it.
 const EXECUTION: &str = "EXEC-";
 
+/// More rows asked for than `SystemDefaults.MaxQueryLimit`.
+const PAGE_TOO_LARGE: &str = "QUERY-4M0fs";
+
 const HOUR: Duration = Duration::from_hours(1);
 const NAME_RETRY: Duration = Duration::from_mins(5);
 
@@ -122,6 +129,7 @@ impl Error {
             Self::NoToken(why) => why.reason(),
             Self::Setup(_) | Self::Connect(_) | Self::NoAnswer(_) => Reason::ZitadelUnavailable,
             Self::Unserved(_) => Reason::ApiUnsupported,
+            Self::NotAvailable(why) => why.reason(),
             Self::Unreadable { status, .. } => match status {
                 429 => Reason::RateLimited,
                 _ => Reason::ZitadelUnavailable,
@@ -135,6 +143,7 @@ impl Error {
     pub fn may_have_committed(&self) -> bool {
         match self {
             Self::Credential(_) | Self::NoToken(_) | Self::Setup(_) | Self::Connect(_) | Self::Unserved(_) => false,
+            Self::NotAvailable(_) => false,
             Self::NoAnswer(_) => true,
             // A limit of a proxy is answered before anything is passed on.
             Self::Unreadable { status, .. } => *status != 429,
@@ -153,14 +162,15 @@ impl Error {
     /// verify the connection before it does anything else.
     #[must_use]
     pub fn concerns_connection(&self) -> bool {
-        !matches!(
-            self.reason(),
-            Reason::InvalidSpec
-                | Reason::NameTaken
-                | Reason::EndpointDenied
-                | Reason::ExternallyDeleted
-                | Reason::ExecutionFailed
-        )
+        !matches!(self, Self::NotAvailable(_))
+            && !matches!(
+                self.reason(),
+                Reason::InvalidSpec
+                    | Reason::NameTaken
+                    | Reason::EndpointDenied
+                    | Reason::ExternallyDeleted
+                    | Reason::ExecutionFailed
+            )
     }
 
     /// Whether ZITADEL refused the token of the call: nothing was done, and another token may be taken. A 401 that an
@@ -170,12 +180,18 @@ impl Error {
         matches!(self, Self::Api(error) if error.is_refusal() && error.reason() == Reason::AuthenticationFailed)
     }
 
+    /// Whether a list was refused because it asked for more rows than the server is configured to show.
+    pub(super) fn is_page_too_large(&self) -> bool {
+        matches!(self, Self::Api(error) if error.is(&[PAGE_TOO_LARGE]))
+    }
+
     /// What the user should know and do. Stable for the same cause: no attempts, dates or request ids.
     #[must_use]
     pub fn advice(&self) -> String {
         match self {
             Self::Credential(what) | Self::Setup(what) => what.clone(),
             Self::NoToken(why) => why.advice(),
+            Self::NotAvailable(_) => self.to_string(),
             Self::Connect(Fault::Other(what)) => format!("cannot connect to ZITADEL: {what}; trying again"),
             Self::Connect(fault) => format!("{fault}: {}; trying again", fault.remedy()),
             Self::NoAnswer(silence) => {

@@ -209,7 +209,7 @@ impl Mount {
     }
 
     pub(super) fn create(self, config: &TargetConfig) -> Request {
-        Request::new(Method::POST, self.targets()).with_body(config_body(config))
+        Request::new(Method::POST, self.targets()).with_body(config_body(config)).with_patience(Patience::Write)
     }
 
     pub(super) fn update(self, id: &TargetId, change: &Change) -> Request {
@@ -218,7 +218,7 @@ impl Mount {
             Api::ResourcesV3Alpha => Method::PATCH,
             Api::V2Beta | Api::V2 => Method::POST,
         };
-        Request::new(verb, self.target(id)).with_body(change_body(change))
+        Request::new(verb, self.target(id)).with_body(change_body(change)).with_patience(Patience::Write)
     }
 
     pub(super) fn delete(self, id: &TargetId) -> Request {
@@ -287,7 +287,7 @@ impl Api {
     }
 }
 
-/// Rows of a page: the most that later generations allow, and what v3alpha, which has no limit, is asked for.
+/// Events of a page: the most that the search of events gives.
 pub(super) const PAGE: usize = 1000;
 
 /// Which targets a list call asks for.
@@ -299,6 +299,8 @@ pub(super) enum Select {
     Page {
         /// How many to skip.
         offset: usize,
+        /// How many to show at most; as many as the server likes, where it refuses to be asked.
+        limit: Option<usize>,
     },
     /// Those whose name equals this one without regard to case.
     Named(TargetName),
@@ -314,11 +316,24 @@ pub(super) struct Request {
     pub body: Option<Value>,
     /// Whether the credential goes with it. Probes go without: what they ask is who answers at all.
     pub signed: bool,
+    pub patience: Patience,
+}
+
+/// How long a call may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// The time-out of the connection.
+    Read,
+    /// Longer: ZITADEL 4.11.1 and later resolves the endpoint's host before it answers a create or an update, and a slow
+    /// resolver of its own must not become a create without a known outcome.
+    Write,
+    /// Shorter: what nothing depends on, and others may be waiting behind.
+    Optional,
 }
 
 impl Request {
     pub(super) fn new(method: Method, path: impl Into<String>) -> Self {
-        Self { method, path: path.into(), query: vec![], body: None, signed: true }
+        Self { method, path: path.into(), query: vec![], body: None, signed: true, patience: Patience::Read }
     }
 
     pub(super) fn with_body(self, body: Value) -> Self {
@@ -327,6 +342,10 @@ impl Request {
 
     pub(super) fn with_query(self, query: Vec<(&'static str, String)>) -> Self {
         Self { query, ..self }
+    }
+
+    pub(super) fn with_patience(self, patience: Patience) -> Self {
+        Self { patience, ..self }
     }
 
     pub(super) fn unsigned(self) -> Self {

@@ -5,6 +5,7 @@
 //! `api::claim`, `api::names` and `api::reason` only.
 
 pub mod auth;
+pub mod capability;
 pub mod client;
 #[cfg(test)]
 mod client_tests;
@@ -13,6 +14,8 @@ pub mod error;
 pub mod events;
 pub mod fault;
 pub mod generation;
+mod optional;
+mod pages;
 mod resources_v3alpha;
 mod span;
 pub mod transport;
@@ -26,6 +29,7 @@ mod wire;
 use jiff::Timestamp;
 
 pub use crate::api::names::{Endpoint, TargetId, TargetName, Timeout};
+pub use capability::{Capabilities, Capability, Missing};
 pub use client::Client;
 pub use error::{Class, Error};
 pub use events::{Added, EventQuery, Posting};
@@ -216,4 +220,6 @@ pub struct Identity {
     pub user: Option<String>,
     /// Version text of the server, where the credential may read it.
     pub server_version: Option<String>,
+    /// What is missing of that, and why.
+    pub capabilities: Capabilities,
 }

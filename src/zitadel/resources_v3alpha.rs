@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::generation::{PAGE, Request, Select};
+use super::generation::{Request, Select};
 use super::wire::{ConfigOut, Rest, parse, target_id};
 use super::{Created, RemoteTarget, Version};
 
@@ -79,14 +79,15 @@ pub(super) fn got(body: Value) -> Result<RemoteTarget, String> {
 pub(super) fn search(request: Request, select: &Select) -> Request {
     match select {
         Select::First => request.with_query(vec![("query.limit", "1".into())]).with_body(json!([])),
-        Select::Page { offset } => request
-            .with_query(vec![
+        Select::Page { offset, limit } => {
+            let mut query = vec![
                 ("query.offset", offset.to_string()),
-                ("query.limit", PAGE.to_string()),
                 ("query.desc", "false".into()),
                 ("sortingColumn", "TARGET_FIELD_NAME_CREATED_DATE".into()),
-            ])
-            .with_body(json!([])),
+            ];
+            query.extend(limit.map(|limit| ("query.limit", limit.to_string())));
+            request.with_query(query).with_body(json!([]))
+        }
         Select::Named(name) => request.with_body(json!([{"targetNameFilter": {
             "targetName": name.as_str(), "method": "TEXT_FILTER_METHOD_EQUALS_IGNORE_CASE"}}])),
     }

@@ -21,7 +21,7 @@ use super::Error;
 use super::auth::{Bearer, Credential, Source};
 use super::error::{ApiError, UNKNOWN_INSTANCE, plain};
 use super::fault::{Fault, Peer, Silence, causes};
-use super::generation::Request;
+use super::generation::{Patience, Request};
 use super::span;
 
 /// Largest answer that is read, in bytes. Lists and event pages need a larger one (1000 rows are about 350 KB).
@@ -54,11 +54,27 @@ pub struct Settings {
     pub credential: Credential,
     /// Requests a second; twice as many may come in a burst.
     pub rate: NonZeroU32,
-    /// Longest time for one call, connection included.
+    /// Longest time for one call, connection included; creates and updates get more.
     pub timeout: Duration,
 }
 
+/// Creates and updates get this many times the time-out of reads, but no more than [`LONGEST_WRITE`] and never less.
+const WRITE_FACTOR: u32 = 3;
+/// Shorter than a pass may take, so that a create without an answer ends as one.
+const LONGEST_WRITE: Duration = Duration::from_secs(45);
+/// Longest time for what nothing depends on.
+const LONGEST_OPTIONAL: Duration = Duration::from_secs(3);
+
 impl Settings {
+    /// Longest time for one call of this kind, connection included.
+    pub(super) fn longest(&self, patience: Patience) -> Duration {
+        match patience {
+            Patience::Read => self.timeout,
+            Patience::Write => (self.timeout * WRITE_FACTOR).min(LONGEST_WRITE).max(self.timeout),
+            Patience::Optional => self.timeout.min(LONGEST_OPTIONAL),
+        }
+    }
+
     /// Longest time for a connection alone.
     fn connect_timeout(&self) -> Duration {
         Duration::from_secs(5).min(self.timeout)
@@ -183,7 +199,8 @@ impl Transport {
         if not_after.is_some_and(|limit| Instant::now() > limit) {
             return Err(Error::Connect("not sent: it had to wait too long for its turn".into()));
         }
-        let mut call = self.prepare(&client, request.method.clone(), self.target(request));
+        let call = self.prepare(&client, request.method.clone(), self.target(request));
+        let mut call = call.timeout(self.settings.longest(request.patience));
         if let Some(bearer) = bearer {
             call = call.header(AUTHORIZATION, bearer.header());
         }
@@ -352,7 +369,11 @@ fn refused(status: StatusCode, body: &Value) -> Error {
     let (Some(code), Some(message)) = (body["code"].as_i64(), body["message"].as_str()) else {
         return Error::Unreadable { status, what: "not an error of ZITADEL".into() };
     };
-    let ids = body["details"].as_array().into_iter().flatten();
-    let id = ids.filter_map(|detail| detail["id"].as_str()).find(|id| !id.is_empty()).map(str::to_owned);
+    let details = body["details"].as_array().into_iter().flatten();
+    let told = |key: &'static str| {
+        move |detail: &'_ Value| detail[key].as_str().filter(|id| !id.is_empty()).map(str::to_owned)
+    };
+    // Newer servers name the identifier `slug` where they leave `id` out.
+    let id = details.clone().find_map(told("id")).or_else(|| details.clone().find_map(told("slug")));
     Error::Api(ApiError { status, code, message: message.to_owned(), id })
 }

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::generation::{PAGE, Select};
-use super::wire::{ConfigOut, Rest, parse, target_id};
+use super::generation::Select;
+use super::wire::{ConfigOut, Rest, page, parse, target_id};
 use super::{Created, RemoteTarget, Version};
 
 pub(super) fn created(body: Value) -> Result<Created, String> {
@@ -67,8 +67,8 @@ pub(super) fn got(body: Value) -> Result<RemoteTarget, String> {
 pub(super) fn search(select: &Select) -> Value {
     match select {
         Select::First => json!({"pagination": {"limit": 1}}),
-        Select::Page { offset } => json!({
-            "pagination": {"offset": offset.to_string(), "limit": PAGE, "asc": true},
+        Select::Page { offset, limit } => json!({
+            "pagination": page(*offset, *limit),
             "sortingColumn": "TARGET_FIELD_NAME_CREATED_DATE",
         }),
         Select::Named(name) => json!({"filters": [{"targetNameFilter": {

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::generation::{PAGE, Select};
-use super::wire::{ConfigOut, Rest, parse, target_id};
+use super::generation::Select;
+use super::wire::{ConfigOut, Rest, page, parse, target_id};
 use super::{Created, RemoteTarget, Version};
 
 #[derive(Debug, Deserialize)]
@@ -76,8 +76,8 @@ pub(super) fn got(body: Value) -> Result<RemoteTarget, String> {
 pub(super) fn search(select: &Select) -> Value {
     match select {
         Select::First => json!({"query": {"limit": 1}}),
-        Select::Page { offset } => json!({
-            "query": {"offset": offset.to_string(), "limit": PAGE, "asc": true},
+        Select::Page { offset, limit } => json!({
+            "query": page(*offset, *limit),
             "sortingColumn": "FIELD_NAME_CREATION_DATE",
         }),
         Select::Named(name) => json!({"queries": [{"targetNameQuery": {

@@ -122,6 +122,13 @@ impl ConfigOut {
     }
 }
 
+/// A page of a list in the order of creation; without a limit the server takes its own.
+pub(super) fn page(offset: usize, limit: Option<usize>) -> Value {
+    let mut page = Map::from_iter([("offset".to_owned(), json!(offset.to_string())), ("asc".to_owned(), json!(true))]);
+    page.extend(limit.map(|limit| ("limit".to_owned(), json!(limit))));
+    Value::Object(page)
+}
+
 /// Parses a body into its shape; the complaint names the call's answer, never its content.
 pub(super) fn parse<T: for<'de> Deserialize<'de>>(body: Value) -> Result<T, String> {
     serde_json::from_value(body).map_err(|error| format!("not the expected JSON: {error}"))
