@@ -17,6 +17,8 @@ pub enum ConditionType {
     Reconciling,
     /// Only a person can help, or progress took too long (kstatus: failed).
     Stalled,
+    /// Of connections: others use the service account, too.
+    AccountShared,
 }
 
 impl ConditionType {
@@ -30,6 +32,7 @@ impl ConditionType {
             Self::Ready => "Ready",
             Self::Reconciling => "Reconciling",
             Self::Stalled => "Stalled",
+            Self::AccountShared => "AccountShared",
         }
     }
 }
@@ -89,6 +92,27 @@ pub fn conditions(
 pub fn own(conditions: &[Condition]) -> Vec<Condition> {
     let known = |condition: &&Condition| ConditionType::ALL.iter().any(|kind| kind.as_str() == condition.type_);
     conditions.iter().filter(known).cloned().collect()
+}
+
+/// A condition that is true, beside those of [`conditions`].
+#[must_use]
+pub fn also(
+    previous: &[Condition],
+    kind: ConditionType,
+    reason: &str,
+    message: &str,
+    generation: i64,
+    now: Timestamp,
+) -> Condition {
+    let kept = find(previous, kind).filter(|old| old.status == "True").map(|old| old.last_transition_time.clone());
+    Condition {
+        type_: kind.as_str().to_owned(),
+        status: "True".to_owned(),
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+        observed_generation: Some(generation),
+        last_transition_time: kept.unwrap_or(Time(seconds(now))),
+    }
 }
 
 /// The condition of this type, if present.

@@ -86,11 +86,11 @@ pub struct ConnectionSpec {
     pub credentials: Credentials,
 }
 
-/// A credential of one of three kinds. The Secrets are read by name, at once after a failure and else once a minute.
+/// A credential of one of four kinds. The Secrets are read by name, at once after a failure and else once a minute.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("[has(self.personalAccessToken), has(self.privateKeyJwt), has(self.clientCredentials)].filter(kind, kind).size() == 1").message("set exactly one of personalAccessToken, privateKeyJwt and clientCredentials, for example personalAccessToken: {secretRef: {name: iam-admin-pat, key: pat}}")
+    validation = Rule::new("[has(self.personalAccessToken), has(self.privateKeyJwt), has(self.clientCredentials), has(self.systemUser)].filter(kind, kind).size() == 1").message("set exactly one of personalAccessToken, privateKeyJwt, clientCredentials and systemUser, for example personalAccessToken: {secretRef: {name: iam-admin-pat, key: pat}}")
 )]
 pub struct Credentials {
     /// A personal access token.
@@ -102,6 +102,20 @@ pub struct Credentials {
     /// Client id and client secret of a service account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_credentials: Option<ClientCredentials>,
+    /// A system user, which ZITADEL's own configuration names. ZITADEL's chart makes such a user since version 11.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system_user: Option<SystemUser>,
+}
+
+/// A system user of ZITADEL (SystemAPIUsers in its configuration) and its private key.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SystemUser {
+    /// Name of the user in ZITADEL's configuration, such as admin-client.
+    #[schemars(length(min = 1, max = 200))]
+    pub name: String,
+    /// Where the RSA private key is, in PEM form; the key tls.key of a TLS Secret, for example.
+    pub private_key_secret_ref: SecretKey,
 }
 
 /// Where a credential is.
@@ -274,14 +288,42 @@ pub struct ConnectionReport {
     /// Version of the server, where the credential may read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_version: Option<String>,
+    /// What the connection can do without, and whether it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capabilities: Option<Capabilities>,
     /// Generation of the spec that this status speaks of; -1 before the first look.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// Ready says whether the connection works. Reconciling is present while the operator is still trying, Stalled while
-    /// only a person can help.
+    /// only a person can help, AccountShared while others are known to use the service account.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
     pub conditions: Vec<Condition>,
+}
+
+/// What a connection can do without. Targets are created, changed and deleted without any of it.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Capabilities {
+    /// The event search, which tells sequences and settles a create without an answer at once.
+    pub events: Capability,
+    /// The id of the own user, which tells its events from those of others.
+    pub identity: Capability,
+    /// Id of the instance and version of the server.
+    pub version: Capability,
+}
+
+/// Whether something is there, or why not.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Capability {
+    /// It answered when it was asked last.
+    Available,
+    /// The credential may not read it.
+    NotPermitted,
+    /// The server does not serve it, or a proxy hides it.
+    NotServed,
+    /// It does not answer in time, or fails.
+    NotAnswering,
 }
 
 /// The connection that a Target uses.

@@ -38,6 +38,10 @@ pub(super) struct ZitadelArgs {
     #[arg(long, env = "ZITADEL_CLIENT_SECRET_FILE", value_name = "FILE", requires = "client_id")]
     zitadel_client_secret_file: Option<PathBuf>,
 
+    /// File with the RSA private key of the system user, in PEM form; may be replaced at any time
+    #[arg(long, env = "ZITADEL_SYSTEM_USER_KEY_FILE", value_name = "FILE", requires = "system_user")]
+    zitadel_system_user_key_file: Option<PathBuf>,
+
     /// How client id and secret are sent: basic (a header) or post (in the form)
     #[arg(long, env = "ZITADEL_CLIENT_AUTH", value_name = "WAY", default_value = "basic")]
     zitadel_client_auth: ClientAuth,
@@ -50,7 +54,7 @@ pub(super) struct ZitadelArgs {
     #[arg(long, env = "ZITADEL_ALLOW_HTTP")]
     zitadel_allow_http: bool,
 
-    /// Longest time for one call to ZITADEL, in seconds
+    /// Longest time for one call to ZITADEL, in seconds; creates and updates get three times as much, up to 45
     #[arg(long, env = "ZITADEL_TIMEOUT", value_name = "SECONDS", default_value = "10", value_parser = clap::value_parser!(u64).range(1..=60))]
     zitadel_timeout: u64,
 }
@@ -75,6 +79,15 @@ struct CredentialArgs {
         requires = "zitadel_client_secret_file"
     )]
     client_id: Option<PathBuf>,
+
+    /// Name of a system user of ZITADEL (`SystemAPIUsers` in its configuration), which signs its own tokens
+    #[arg(
+        long = "zitadel-system-user",
+        env = "ZITADEL_SYSTEM_USER",
+        value_name = "NAME",
+        requires = "zitadel_system_user_key_file"
+    )]
+    system_user: Option<String>,
 }
 
 fn origin(text: &str) -> Result<Url, String> {
@@ -124,24 +137,31 @@ impl ZitadelArgs {
 
     /// The files whose change may mend the connection.
     pub(super) fn files(&self) -> Vec<PathBuf> {
-        let CredentialArgs { token, key, client_id } = &self.credential;
-        let files = [&self.zitadel_ca_file, token, key, client_id, &self.zitadel_client_secret_file];
+        let CredentialArgs { token, key, client_id, system_user: _ } = &self.credential;
+        let (secret, system_key) = (&self.zitadel_client_secret_file, &self.zitadel_system_user_key_file);
+        let files = [&self.zitadel_ca_file, token, key, client_id, secret, system_key];
         files.into_iter().flatten().cloned().collect()
     }
 
     fn credential(&self) -> Result<Credential, String> {
-        let CredentialArgs { token, key, client_id } = &self.credential;
+        let CredentialArgs { token, key, client_id, system_user } = &self.credential;
         let source = |file: &PathBuf| Source::File(file.clone());
-        match (token, key, client_id, &self.zitadel_client_secret_file) {
+        let client = client_id.as_ref().zip(self.zitadel_client_secret_file.as_ref());
+        let system = system_user.as_ref().zip(self.zitadel_system_user_key_file.as_ref());
+        match (token, key, client, system) {
             (Some(file), None, None, None) => Ok(Credential::PersonalAccessToken(source(file))),
             (None, Some(file), None, None) => Ok(Credential::PrivateKeyJwt(source(file))),
-            (None, None, Some(id), Some(secret)) => Ok(Credential::ClientCredentials {
+            (None, None, None, Some((name, file))) => {
+                Ok(Credential::SystemUser { name: name.clone(), key: source(file) })
+            }
+            (None, None, Some((id, secret)), None) => Ok(Credential::ClientCredentials {
                 id: source(id),
                 secret: source(secret),
                 method: self.zitadel_client_auth,
             }),
-            _ => Err("error: give one of --zitadel-token-file, --zitadel-key-file, or --zitadel-client-id-file with \
-                      --zitadel-client-secret-file (see --help)"
+            _ => Err("error: give one of --zitadel-token-file, --zitadel-key-file, --zitadel-client-id-file with \
+                      --zitadel-client-secret-file, or --zitadel-system-user with --zitadel-system-user-key-file (see \
+                      --help)"
                 .to_owned()),
         }
     }

@@ -12,9 +12,9 @@ use tokio::time::Instant;
 use super::backoff::{delay, jittered};
 use super::secrets::Keys;
 use crate::api::reason::Reason;
-use crate::plan::connection::Look;
+use crate::plan::connection::{Known, Look, Unobserved};
 use crate::plan::{Account, Adoption, Connection};
-use crate::zitadel::{Client, Error, Identity};
+use crate::zitadel::{Capabilities, Client, Error, Identity, Missing};
 
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_mins(1);
@@ -34,6 +34,8 @@ pub struct Connector {
     instance: std::sync::Mutex<Option<String>>,
     /// The issuer that it named; asked for the status of a resource alone.
     issuer: std::sync::Mutex<Option<String>>,
+    /// When what the connection does without was last asked for beside a probe.
+    asked: Mutex<Option<Instant>>,
 }
 
 #[derive(Debug)]
@@ -81,6 +83,7 @@ impl Connector {
             up: std::sync::Mutex::default(),
             instance: std::sync::Mutex::default(),
             issuer: std::sync::Mutex::default(),
+            asked: Mutex::default(),
         }
     }
 
@@ -128,8 +131,14 @@ impl Connector {
                     api = %identity.api,
                     instance = identity.instance,
                     version = identity.server_version,
+                    events = ?identity.capabilities.events,
                     "ZITADEL answers"
                 );
+                if !identity.capabilities.is_complete() {
+                    tracing::warn!(
+                        url = self.client.url(), capabilities = ?identity.capabilities, "the connection works without these"
+                    );
+                }
                 self.instance.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&identity.instance);
                 State::Up(identity.clone(), Instant::now())
             }
@@ -190,14 +199,38 @@ impl Connector {
     }
 
     /// What is known of it.
-    pub(super) async fn look(&self) -> Look {
+    pub(super) async fn look(&self, unobserved: Option<Unobserved>) -> Look {
         match &*self.state.lock().await {
             State::Up(identity, _) => {
                 let issuer = self.issuer.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                Look::Up(identity.clone(), issuer)
+                let mut identity = identity.clone();
+                identity.capabilities.events = self.client.event_search();
+                Look::Up(Box::new(Known { identity, issuer, unobserved, stranger: self.client.stranger() }))
             }
             State::Down { error, .. } => Look::Down(error.clone()),
             State::Unproved | State::Doubted => Look::Due,
+        }
+    }
+
+    /// Asks again for what the connection does without, at its pace: nobody waits for it.
+    pub(super) async fn look_for_the_rest(&self) {
+        let mut asked = self.asked.lock().await;
+        let pace = match &*self.state.lock().await {
+            State::Up(Identity { capabilities: Capabilities { identity, version, .. }, .. }, since) => {
+                let pace = [identity, version].into_iter().filter_map(|one| one.missing().map(Missing::pace)).min();
+                pace.filter(|pace| asked.map_or(*since, |asked| asked.max(*since)).elapsed() > *pace)
+            }
+            _ => None,
+        };
+        if pace.is_none() {
+            return;
+        }
+        *asked = Some(Instant::now());
+        let Ok(found) = self.client.identify_again().await else { return };
+        if let State::Up(identity, _) = &mut *self.state.lock().await {
+            self.instance.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&found.instance);
+            *identity = found;
+            self.changed.notify_one();
         }
     }
 
@@ -236,7 +269,7 @@ impl Connector {
             timeout: self.client.write_timeout(),
             server_version: identity.server_version.clone(),
             grace: self.grace,
-            account: Account::Ours,
+            account: if self.client.stranger().is_some() { Account::Shared } else { Account::Ours },
         }
     }
 }

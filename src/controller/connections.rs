@@ -299,7 +299,7 @@ impl Keeper {
     async fn carry_out(&self, entry: &Entry) -> Result<(), WriteError> {
         let offer = &entry.offer;
         let look = match &entry.link {
-            Ok(link) => link.connector.look().await,
+            Ok(link) => link.connector.look(link.observer.unobserved()).await,
             Err(why) => Look::Refused(why.clone()),
         };
         let users = if offer.deleting { self.users(&offer.key).await? } else { Vec::new() };

@@ -38,10 +38,12 @@ fn connections(context: &Context) -> Vec<Connection> {
     }
     let told = |(key, link): (Key, Result<Arc<Link>, String>)| match link {
         Ok(link) => {
-            let expires = link.connector.client().credential_expires();
-            Connection { name: key.to_string(), up: link.connector.up(), expires }
+            let client = link.connector.client();
+            let (expires, shared) = (client.credential_expires(), client.stranger().is_some());
+            let observed = link.observer.observed();
+            Connection { name: key.to_string(), up: link.connector.up(), expires, observed, shared }
         }
-        Err(_) => Connection { name: key.to_string(), up: Some(false), expires: None },
+        Err(_) => Connection { name: key.to_string(), up: Some(false), expires: None, observed: None, shared: false },
     };
     context.links().all().into_iter().map(told).collect()
 }

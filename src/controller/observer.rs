@@ -6,7 +6,7 @@
 //! missing in status are read from the event store for all objects at once.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -23,8 +23,9 @@ use super::link::{Key, Link};
 use super::wake::Shard;
 use crate::api::reason::Reason;
 use crate::api::target::{Target, TargetStatus};
+use crate::plan::connection::Unobserved;
 use crate::plan::{Connection, recorded};
-use crate::zitadel::{Api, RemoteTarget, TargetId, Version};
+use crate::zitadel::{Api, Error, RemoteTarget, TargetId, Version};
 
 /// What happened this shortly before a list may not be in it yet.
 const YOUNG: SignedDuration = SignedDuration::from_secs(10);
@@ -34,10 +35,14 @@ const FIRST_LIST: Duration = Duration::from_secs(10);
 /// How old a list may be to be evidence against a target that is not in it.
 const FRESH: Duration = Duration::from_secs(5);
 
+/// From how many failed lists in a row on the connection says that it is not observed: one may be a restart of ZITADEL.
+const UNOBSERVED: u32 = 2;
+
 /// The last list, and what the event store has told.
 #[derive(Debug)]
 pub struct Observer {
     last: watch::Sender<Seen>,
+    sight: Mutex<Sight>,
     pub(super) chronicle: Chronicle,
 }
 
@@ -68,9 +73,20 @@ pub(super) struct Snapshot {
     counted: HashSet<TargetId>,
 }
 
+/// Whether lists come to their end.
+#[derive(Debug, Default)]
+struct Sight {
+    /// When the last one did, or there was nothing to list for; in our own clock.
+    last: Option<Timestamp>,
+    /// Those that failed since then.
+    failures: u32,
+    /// When the first of them failed, and how the newest one did.
+    failure: Option<(Timestamp, Error)>,
+}
+
 impl Default for Observer {
     fn default() -> Self {
-        Self { last: watch::Sender::new(Seen::Nothing), chronicle: Chronicle::default() }
+        Self { last: watch::Sender::new(Seen::Nothing), sight: Mutex::default(), chronicle: Chronicle::default() }
     }
 }
 
@@ -88,6 +104,34 @@ impl Observer {
         let listed = snapshot.targets.get(id)?;
         let status = object.status.as_ref()?;
         (listed.version == version_of(status, listed)).then(|| with_sequence(listed, status))
+    }
+
+    fn sight(&self) -> MutexGuard<'_, Sight> {
+        self.sight.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When all targets were last listed, or there was nothing to list them for.
+    pub(super) fn observed(&self) -> Option<Timestamp> {
+        self.sight().last
+    }
+
+    /// Since when the list fails, if it does again and again.
+    pub(super) fn unobserved(&self) -> Option<Unobserved> {
+        let sight = self.sight();
+        let (first, error) = sight.failure.clone().filter(|_| sight.failures >= UNOBSERVED)?;
+        Some(Unobserved { since: sight.last.unwrap_or(first), error })
+    }
+
+    /// Notes that a list came to its end, or that none is needed.
+    fn see(&self) {
+        *self.sight() = Sight { last: Some(Timestamp::now()), failures: 0, failure: None };
+    }
+
+    fn miss(&self, error: Error) {
+        let mut sight = self.sight();
+        let first = sight.failure.as_ref().map_or_else(Timestamp::now, |(first, _)| *first);
+        sight.failure = Some((first, error));
+        sight.failures = sight.failures.saturating_add(1);
     }
 
     fn list(&self) -> Option<Arc<Snapshot>> {
@@ -140,6 +184,8 @@ pub(super) async fn run(context: Arc<Context>, link: Arc<Link>, shards: Arc<Vec<
             let moved = api.replace(snapshot.api) != Some(snapshot.api);
             compare(&snapshot, moved, &shards, &context, &link);
         }
+        // Whether it can list, what it does without and who else uses the account may have changed.
+        link.tell();
         let pause = tokio::time::sleep(jittered(context.resync()));
         if stop.run_until_cancelled(pause).await.is_none() {
             return;
@@ -154,6 +200,9 @@ pub(super) async fn refresh(context: &Context, link: &Link) -> Option<Arc<Snapsh
         let snapshot = Arc::new(snapshot);
         link.observer.last.send_replace(Seen::List(Arc::clone(&snapshot)));
         return Some(snapshot);
+    }
+    if !watched {
+        link.observer.see();
     }
     link.observer.last.send_if_modified(|last| {
         let first = matches!(last, Seen::Nothing);
@@ -178,14 +227,16 @@ async fn look(context: &Context, link: &Link) -> Option<Snapshot> {
     let (begun, asked) = (client.server_now(), Instant::now());
     match client.list().await {
         Ok(rows) => {
+            link.observer.see();
             let targets = rows.into_iter().map(|row| (row.id.clone(), row)).collect();
             let counted = count(context, link, &connection, &targets).await;
             let Connection { api, server_version, .. } = connection;
             Some(Snapshot { begun, asked, api, server_version, targets, counted })
         }
         Err(error) => {
-            tracing::warn!(%error, "the targets in ZITADEL could not be listed");
+            tracing::warn!(connection = %link.key, %error, "the targets in ZITADEL could not be listed");
             link.connector.doubt(&error).await;
+            link.observer.miss(error);
             None
         }
     }

@@ -191,14 +191,18 @@ fn authorities(spec: &ConnectionSpec, keys: &mut Keys) -> Option<Source> {
 
 fn credential(credentials: &Credentials, keys: &mut Keys) -> Result<Credential, String> {
     let mut from = |key| Source::Slot(keys.slot(key));
-    match (&credentials.personal_access_token, &credentials.private_key_jwt, &credentials.client_credentials) {
-        (Some(token), None, None) => Ok(Credential::PersonalAccessToken(from(&token.secret_ref))),
-        (None, Some(key), None) => Ok(Credential::PrivateKeyJwt(from(&key.secret_ref))),
-        (None, None, Some(client)) => Ok(Credential::ClientCredentials {
+    let Credentials { personal_access_token, private_key_jwt, client_credentials, system_user } = credentials;
+    match (personal_access_token, private_key_jwt, client_credentials, system_user) {
+        (Some(token), None, None, None) => Ok(Credential::PersonalAccessToken(from(&token.secret_ref))),
+        (None, Some(key), None, None) => Ok(Credential::PrivateKeyJwt(from(&key.secret_ref))),
+        (None, None, Some(client), None) => Ok(Credential::ClientCredentials {
             id: from(&client.client_id_secret_ref),
             secret: from(&client.client_secret_secret_ref),
             method: ClientAuth::default(),
         }),
+        (None, None, None, Some(user)) => {
+            Ok(Credential::SystemUser { name: user.name.clone(), key: from(&user.private_key_secret_ref) })
+        }
         _ => Err("credentials must have exactly one kind".to_owned()),
     }
 }

@@ -58,7 +58,7 @@ pub(super) async fn tend(context: Arc<Context>, link: Arc<Link>, shards: Arc<Vec
             () = connector.changed() => {}
             () = come(due) => drop(connector.ensure().await),
             _ = look.tick() => match changed(&link.inputs, &mut seen).await {
-                Inspection::Same => {}
+                Inspection::Same => connector.look_for_the_rest().await,
                 Inspection::Changed => {
                     tracing::info!(connection = ?link.key, "the credential or the CA bundle has changed");
                     connector.retry_now().await;

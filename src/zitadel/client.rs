@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Instrument as _;
 
+use super::account::Ledger;
 use super::auth::{Bearer, Tokens};
 use super::capability::EventSearch;
 use super::detect::detect;
@@ -99,12 +100,13 @@ impl Turn {
 pub struct Client {
     choice: ApiChoice,
     pub(super) transport: Arc<Transport>,
-    tokens: Tokens,
+    pub(super) tokens: Tokens,
     serving: Mutex<Option<Serving>>,
     observer: SharedObserver,
     latest: Mutex<Option<Timestamp>>,
     pub(super) page: Mutex<PageSize>,
     pub(super) search: Mutex<EventSearch>,
+    ledger: Mutex<Ledger>,
 }
 
 /// What the server was last found to serve.
@@ -136,6 +138,7 @@ impl Client {
             latest: Mutex::default(),
             page: Mutex::default(),
             search: Mutex::default(),
+            ledger: Mutex::default(),
         }
     }
 
@@ -172,6 +175,10 @@ impl Client {
     pub(super) fn note(&self, dates: impl IntoIterator<Item = Option<Timestamp>>) {
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
         *latest = dates.into_iter().flatten().chain(*latest).max();
+    }
+
+    pub(super) fn ledger(&self) -> std::sync::MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) async fn call(&self, op: Op, request: &Request, cap: Cap) -> Result<Answer, Error> {
@@ -277,8 +284,10 @@ impl Client {
     pub async fn create(&self, turn: Turn, config: &TargetConfig) -> Result<Created, Error> {
         let limit = turn.claimed + self.transport.settings().longest(Patience::Read);
         let mount = turn.mount;
+        self.ledger().post(&config.name);
         let answer = self.call_before(Op::Create, &mount.create(config), Cap::One, Some(limit)).await?;
         let created = readable(answer.status, mount.api().created(answer.body))?;
+        self.ledger().touch(&created.id);
         self.note([created.created, created.version.changed]);
         Ok(created)
     }
@@ -289,6 +298,7 @@ impl Client {
     /// [`Class::TargetGone`] if the target does not exist.
     pub async fn update(&self, id: &TargetId, change: &Change) -> Result<Version, Error> {
         let mount = self.mount()?;
+        self.ledger().touch(id);
         let answer = self.call(Op::Update, &mount.update(id, change), Cap::One).await?;
         let version = readable(answer.status, mount.api().updated(answer.body))?;
         self.note([version.changed]);
@@ -300,6 +310,7 @@ impl Client {
     /// # Errors
     /// Everything else, a missing route included.
     pub async fn delete(&self, id: &TargetId) -> Result<(), Error> {
+        self.ledger().touch(id);
         match self.call(Op::Delete, &self.mount()?.delete(id), Cap::One).await {
             Ok(_) => Ok(()),
             Err(error) if error.class() == Class::TargetGone => Ok(()),

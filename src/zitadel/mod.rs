@@ -4,6 +4,7 @@
 //! Kubernetes types, no decisions: what an answer means for an object is said in `plan`. May import
 //! `api::claim`, `api::names` and `api::reason` only.
 
+pub mod account;
 pub mod auth;
 pub mod capability;
 pub mod client;

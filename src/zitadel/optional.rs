@@ -9,6 +9,7 @@ use std::sync::PoisonError;
 use http::Method;
 use jiff::Timestamp;
 
+use super::account::Stranger;
 use super::capability::{Capabilities, Capability, Missing};
 use super::client::Op;
 use super::events::{self, EventQuery, Progress, TargetEvent};
@@ -38,10 +39,13 @@ impl Client {
             (Ok(_), None) => Capability::Missing(Missing::NotServed),
             _ => Capability::of(answer),
         };
-        let (user, id) = (told(&me, "/user/id"), told(&instance, "/instance/id"));
+        let (own, id) = (self.tokens.own_user().map(str::to_owned), told(&instance, "/instance/id"));
+        // A system user is in no projection: it is asked for all the same, to be no special case of another kind.
+        let user = told(&me, "/user/id").or(own);
+        self.ledger().open(user.as_deref(), self.server_now());
         let capabilities = Capabilities {
             events: self.event_search(),
-            identity: capability(&me, user.as_ref()),
+            identity: if user.is_some() { Capability::Available } else { capability(&me, None) },
             version: capability(&instance, id.as_ref()),
         };
         Identity { api, instance: id, user, server_version: told(&instance, "/instance/version"), capabilities }
@@ -60,6 +64,12 @@ impl Client {
     #[must_use]
     pub fn event_search(&self) -> Capability {
         self.search().capability()
+    }
+
+    /// What shows that others use our account, if anything does.
+    #[must_use]
+    pub fn stranger(&self) -> Option<Stranger> {
+        self.ledger().stranger()
     }
 
     fn search(&self) -> std::sync::MutexGuard<'_, super::capability::EventSearch> {
@@ -123,6 +133,7 @@ impl Client {
             let answer = self.call(Op::Events, &events::search(&query), Cap::Page).await?;
             let page = readable(answer.status, events::found(answer.body))?;
             self.note(page.iter().map(|event| Some(event.date)));
+            self.ledger().audit(&page);
             let full = page.len() >= PAGE;
             let (last, before) = (page.iter().map(|event| event.date).max(), all.len());
             all.extend(page.into_iter().filter(|event| seen.insert((event.id.clone(), event.sequence))));

@@ -169,15 +169,18 @@ fn conditions() -> String {
     let mut page = "\n## Conditions\n\nOf all three kinds. Each has `type`, `status`, `reason`, `message`, `observedGeneration` and \
                     `lastTransitionTime`,\nwhich moves only when `status` flips.\n\n| type | present | meaning |\n|---|---|---|\n"
         .to_owned();
-    for kind in [ConditionType::Ready, ConditionType::Reconciling, ConditionType::Stalled] {
+    use ConditionType::{AccountShared, Ready, Reconciling, Stalled};
+    for kind in [Ready, Reconciling, Stalled, AccountShared] {
         let (present, meaning) = match kind {
-            ConditionType::Ready => {
-                ("always", "`True`: ZITADEL is known to hold what this generation of the spec says")
-            }
-            ConditionType::Reconciling => ("only while `True`", "not ready, and the operator is still trying"),
-            ConditionType::Stalled => (
+            Ready => ("always", "`True`: ZITADEL is known to hold what this generation of the spec says"),
+            Reconciling => ("only while `True`", "not ready, and the operator is still trying"),
+            Stalled => (
                 "only while `True`",
                 "not ready, and only a person can help, or ten minutes have passed without success",
+            ),
+            AccountShared => (
+                "only while `True`, on connections",
+                "the event store shows writes of the service account that this operator did not send; reason `ForeignWrites`",
             ),
         };
         writeln!(page, "| `{}` | {present} | {meaning} |", kind.as_str()).unwrap();

@@ -52,6 +52,10 @@ pub struct Connection {
     pub up: Option<bool>,
     /// When the credential expires, where that is known.
     pub expires: Option<Timestamp>,
+    /// When its targets were last listed, or there was nothing to list them for.
+    pub observed: Option<Timestamp>,
+    /// Whether others are known to use its service account.
+    pub shared: bool,
 }
 
 /// Reads the caches when it is asked.
@@ -192,6 +196,20 @@ fn write_connections(encoder: &mut DescriptorEncoder<'_>, connections: &[Connect
     let mut metric = encoder.encode_descriptor(name, "When the credential expires", None, MetricType::Gauge)?;
     for (name, expires) in connections.iter().filter_map(|one| Some((&one.name, one.expires?))) {
         metric.encode_family(&[("connection", name)])?.encode_gauge(&expires.as_second())?;
+    }
+    let (name, help) = (
+        "zitadel_connection_last_list_timestamp_seconds",
+        "When all targets of the connection were last listed, or there was nothing to list them for",
+    );
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (name, observed) in connections.iter().filter_map(|one| Some((&one.name, one.observed?))) {
+        metric.encode_family(&[("connection", name)])?.encode_gauge(&observed.as_second())?;
+    }
+    let (name, help) =
+        ("zitadel_connection_account_shared", "Whether the event store shows writes of the account by others");
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for one in connections.iter().filter(|one| one.up.is_some()) {
+        metric.encode_family(&[("connection", &one.name)])?.encode_gauge(&i64::from(one.shared))?;
     }
     Ok(())
 }

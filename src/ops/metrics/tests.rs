@@ -48,11 +48,14 @@ fn with(objects: Vec<Target>, per_target: PerTarget) -> Metrics {
             take(&unreadable, None);
         }),
         connections: Box::new(|| {
-            let one = |name: &str, up, expires| Connection { name: name.to_owned(), up, expires };
+            let date = |second| Timestamp::from_second(second).unwrap();
+            let one =
+                |name: &str, up| Connection { name: name.to_owned(), up, expires: None, observed: None, shared: false };
+            let (expires, observed) = (Some(date(1_900_000_000)), Some(date(1_800_000_000)));
             vec![
-                one("default", Some(true), Some(Timestamp::from_second(1_900_000_000).unwrap())),
-                one("Connection/a/b", Some(false), None),
-                one("ClusterConnection/c", None, None),
+                Connection { expires, observed, shared: true, ..one("default", Some(true)) },
+                one("Connection/a/b", Some(false)),
+                one("ClusterConnection/c", None),
             ]
         }),
         per_target,
@@ -148,6 +151,9 @@ fn the_cache_is_counted_as_documented() {
         (r#"zitadel_connection_up{connection="default"}"#, 1.0),
         (r#"zitadel_connection_up{connection="Connection/a/b"}"#, 0.0),
         (r#"zitadel_connection_credentials_expiry_timestamp_seconds{connection="default"}"#, 1.9e9),
+        (r#"zitadel_connection_last_list_timestamp_seconds{connection="default"}"#, 1.8e9),
+        (r#"zitadel_connection_account_shared{connection="default"}"#, 1.0),
+        (r#"zitadel_connection_account_shared{connection="Connection/a/b"}"#, 0.0),
     ] {
         assert!((value(&text, series) - expected).abs() < 0.001, "{series} is not {expected}\n{text}");
     }

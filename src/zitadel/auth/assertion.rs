@@ -23,6 +23,8 @@ use serde::{Deserialize, Serialize};
 const BACK_DATED: i64 = 60;
 /// How long they are valid, in seconds.
 const VALID: i64 = 300;
+/// How long the token of a system user is valid, in seconds. ZITADEL takes none that was issued more than an hour ago.
+pub(super) const TOKEN_VALID: u32 = 3000;
 
 /// The key of a service account.
 pub(super) struct ServiceKey {
@@ -69,14 +71,11 @@ impl ServiceKey {
         if file.key_id.is_empty() || file.user_id.is_empty() {
             return Err("holds a key file without keyId or userId");
         }
-        let key = PrivateKeyDer::from_pem_slice(file.key.expose_secret().as_bytes())
-            .ok()
-            .filter(|key| RsaSigningKey::new(key).is_ok())
-            .ok_or("holds a key file whose key is no RSA private key")?;
+        let key = rsa(&file.key).ok_or("holds a key file whose key is no RSA private key")?;
         Ok(Self {
             id: file.key_id,
             user: file.user_id,
-            key: EncodingKey::from_rsa_der(key.secret_der()),
+            key,
             expires: file.expiration_date.and_then(|date| date.parse().ok()),
         })
     }
@@ -86,14 +85,58 @@ impl ServiceKey {
     /// # Errors
     /// None that a key which could be parsed is known to cause.
     pub(super) fn assertion(&self, audience: &str, now: Timestamp) -> Result<SecretString, JwtError> {
-        // The second and later installations are refused, and of the same provider.
-        let _ = RING.install_default();
-        let now = now.as_second();
-        let claims =
-            Claims { iss: &self.user, sub: &self.user, aud: audience, iat: now - BACK_DATED, exp: now + VALID };
         let header = Header { kid: Some(self.id.clone()), ..Header::new(Algorithm::RS256) };
-        jsonwebtoken::encode(&header, &claims, &self.key).map(SecretString::from)
+        signed(&header, &self.user, audience, now, VALID, &self.key)
     }
+}
+
+/// The key of a system user.
+pub(super) struct SystemKey {
+    name: String,
+    key: EncodingKey,
+}
+
+impl SystemKey {
+    /// Reads the private key: RSA, as PKCS#1 or PKCS#8, for ZITADEL knows no other keys of system users
+    /// (internal/api/authz/system_token.go). The `tls.key` of a Secret is one of the two.
+    ///
+    /// # Errors
+    /// What it is not, in words that follow "the file ..."; never its content.
+    pub(super) fn parse(name: String, pem: &SecretString) -> Result<Self, &'static str> {
+        let key = rsa(pem).ok_or("holds no RSA private key in PEM form, which is what a system user of ZITADEL has")?;
+        Ok(Self { name, key })
+    }
+
+    /// A token for this audience, sent as it is. `now` in the server's clock. Which key it is needs no id: ZITADEL looks
+    /// it up by the name.
+    ///
+    /// # Errors
+    /// None that a key which could be parsed is known to cause.
+    pub(super) fn token(&self, audience: &str, now: Timestamp) -> Result<SecretString, JwtError> {
+        let header = Header::new(Algorithm::RS256);
+        signed(&header, &self.name, audience, now, TOKEN_VALID.into(), &self.key)
+    }
+}
+
+fn rsa(pem: &SecretString) -> Option<EncodingKey> {
+    let key = PrivateKeyDer::from_pem_slice(pem.expose_secret().as_bytes()).ok()?;
+    RsaSigningKey::new(&key).ok()?;
+    Some(EncodingKey::from_rsa_der(key.secret_der()))
+}
+
+fn signed(
+    header: &Header,
+    user: &str,
+    audience: &str,
+    now: Timestamp,
+    valid: i64,
+    key: &EncodingKey,
+) -> Result<SecretString, JwtError> {
+    // The second and later installations are refused, and of the same provider.
+    let _ = RING.install_default();
+    let now = now.as_second();
+    let claims = Claims { iss: user, sub: user, aud: audience, iat: now - BACK_DATED, exp: now + valid };
+    jsonwebtoken::encode(header, &claims, key).map(SecretString::from)
 }
 
 /// RS256 by what rustls uses anyway: the providers that come with jsonwebtoken would each be a second crypto library.
@@ -191,6 +234,35 @@ mod tests {
         file[field] = value;
         let why = parse(&file).err().unwrap();
         assert!(why.contains(said) && !why.contains("canary"), "{why}");
+    }
+
+    #[test]
+    fn the_token_of_a_system_user_says_what_zitadel_checks() {
+        let pem = SecretString::from(include_str!("testdata/pkcs8.pem"));
+        let key = SystemKey::parse("admin-client".into(), &pem).unwrap();
+        let now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
+        let token = key.token("https://auth.example.com", now).unwrap();
+        let text = token.expose_secret();
+        assert_eq!(jsonwebtoken::decode_header(text).unwrap().alg, Algorithm::RS256);
+        let claims = jsonwebtoken::dangerous::insecure_decode_claims::<serde_json::Value>(text).unwrap();
+        let second = now.as_second();
+        let expected = serde_json::json!({
+            "iss": "admin-client", "sub": "admin-client", "aud": "https://auth.example.com",
+            "iat": second - 60, "exp": second + 3000,
+        });
+        assert_eq!(claims, expected);
+    }
+
+    #[tokio::test]
+    async fn a_system_user_may_have_its_key_in_the_older_envelope_and_no_other_kind() {
+        let file = key_file().await;
+        let pkcs1 = SecretString::from(file["key"].as_str().unwrap());
+        assert!(pkcs1.expose_secret().contains("BEGIN RSA PRIVATE KEY"));
+        assert!(SystemKey::parse("admin-client".into(), &pkcs1).is_ok());
+        for text in ["canary", "-----BEGIN PRIVATE KEY-----\ncanary\n-----END PRIVATE KEY-----\n"] {
+            let why = SystemKey::parse("a".into(), &SecretString::from(text)).err().unwrap();
+            assert!(why.contains("no RSA private key") && !why.contains("canary"), "{why}");
+        }
     }
 
     #[test]

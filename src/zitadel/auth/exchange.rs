@@ -16,9 +16,9 @@ use tracing::Instrument as _;
 use url::form_urlencoded::byte_serialize;
 
 use super::ClientAuth;
-use super::assertion::ServiceKey;
+use super::assertion::{ServiceKey, SystemKey, TOKEN_VALID};
 use super::bearer::Bearer;
-use super::refusal::NoToken;
+use super::refusal::{NoToken, Verdict};
 use crate::zitadel::Error;
 use crate::zitadel::client::{Op, SharedObserver};
 use crate::zitadel::error::plain;
@@ -27,8 +27,11 @@ use crate::zitadel::transport::{Reply, Transport};
 
 const CONFIGURATION: &str = "/.well-known/openid-configuration";
 const TOKEN: &str = "/oauth/v2/token";
-/// Without the second scope the token is refused by the API.
+/// What is asked for. Without the second scope the token is refused by the API.
 const SCOPES: &str = "openid urn:zitadel:iam:org:project:id:zitadel:aud";
+/// What suffices. The other scope has ZITADEL run the executions of `function/preuserinfo`, and one that fails makes the
+/// answer a 500 (docs/zitadel/observed.md section 14).
+const AUDIENCE: &str = "urn:zitadel:iam:org:project:id:zitadel:aud";
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 /// Life of a token whose answer names none; ZITADEL's always do.
 const SHORT_LIFE: Duration = Duration::from_mins(5);
@@ -41,6 +44,8 @@ pub(super) enum Proof {
     Key(ServiceKey, String),
     /// Client id and secret.
     Client { id: SecretString, secret: SecretString, method: ClientAuth },
+    /// The key of a system user, and what holds it: nothing is exchanged.
+    System(SystemKey, String),
 }
 
 impl Proof {
@@ -48,7 +53,7 @@ impl Proof {
     pub(super) const fn expires(&self) -> Option<Timestamp> {
         match self {
             Self::Key(key, _) => key.expires,
-            Self::Client { .. } => None,
+            Self::Client { .. } | Self::System(..) => None,
         }
     }
 }
@@ -93,6 +98,7 @@ impl TokenEndpoint {
         let granted = match proof {
             Proof::Key(key, source) => self.by_key(key, source).await,
             Proof::Client { id, secret, method } => self.by_secret(id, secret, *method).await,
+            Proof::System(key, source) => self.by_system_user(key, source).await,
         };
         granted.map_err(|why| Error::NoToken(Box::new(why)))
     }
@@ -103,15 +109,22 @@ impl TokenEndpoint {
         let assertion = key
             .assertion(&issuer, now)
             .map_err(|_| NoToken::Failed(Error::Credential(format!("{source} holds a key that does not sign"))))?;
-        let form = [("grant_type", JWT_BEARER), ("scope", SCOPES), ("assertion", assertion.expose_secret())];
-        let reply = self.post(&form, None).await?;
-        if reply.status == StatusCode::INTERNAL_SERVER_ERROR && oauth(&reply).is_some() {
-            return Err(match key.expires {
-                Some(date) if date <= now => NoToken::KeyExpired { source: source.to_owned(), date: date.to_string() },
-                _ => NoToken::Assertion { issuer: plain(&issuer), skewed: self.transport.is_skewed() },
-            });
-        }
-        granted(&reply)
+        let form = [("grant_type", JWT_BEARER), ("assertion", assertion.expose_secret())];
+        let reply = self.post_scoped(&form, None).await?;
+        let Some(verdict) = judged(&reply) else { return granted(&reply) };
+        Err(match key.expires {
+            Some(date) if date <= now => NoToken::KeyExpired { source: source.to_owned(), date: date.to_string() },
+            _ => NoToken::Assertion { verdict, issuer: plain(&issuer), skewed: self.transport.is_skewed() },
+        })
+    }
+
+    /// Signs a token that the API takes as it is.
+    async fn by_system_user(&self, key: &SystemKey, source: &str) -> Result<Granted, NoToken> {
+        let issuer = self.issuer().await?;
+        let signed = key.token(&issuer, self.transport.server_now()).ok().and_then(|token| Bearer::new(&token));
+        let bearer = signed
+            .ok_or_else(|| NoToken::Failed(Error::Credential(format!("{source} holds a key that does not sign"))))?;
+        Ok(Granted { bearer, life: Duration::from_secs(TOKEN_VALID.into()) })
     }
 
     async fn by_secret(
@@ -121,15 +134,26 @@ impl TokenEndpoint {
         method: ClientAuth,
     ) -> Result<Granted, NoToken> {
         let (id, plain_secret) = (id.expose_secret(), secret.expose_secret());
-        let grant = [("grant_type", "client_credentials"), ("scope", SCOPES)];
+        let grant = ("grant_type", "client_credentials");
         let reply = match method {
-            ClientAuth::Basic => self.post(&grant, Some((encoded(id), encoded(plain_secret)))).await?,
+            ClientAuth::Basic => self.post_scoped(&[grant], Some((encoded(id), encoded(plain_secret)))).await?,
             ClientAuth::Post => {
-                let form = [grant[0], grant[1], ("client_id", id), ("client_secret", plain_secret)];
-                self.post(&form, None).await?
+                let form = [grant, ("client_id", id), ("client_secret", plain_secret)];
+                self.post_scoped(&form, None).await?
             }
         };
         granted(&reply)
+    }
+
+    /// Asks for a token with both scopes; where the server fails at that, once more with the one that suffices.
+    async fn post_scoped(&self, form: &[(&str, &str)], basic: Option<(String, String)>) -> Result<Reply, NoToken> {
+        let with = |scope| form.iter().copied().chain([("scope", scope)]).collect::<Vec<_>>();
+        let reply = self.post(&with(SCOPES), basic.clone()).await?;
+        if judged(&reply) == Some(Verdict::RefusedOrFailed) {
+            self.post(&with(AUDIENCE), basic).await
+        } else {
+            Ok(reply)
+        }
     }
 
     /// The issuer, word for word.
@@ -160,6 +184,17 @@ impl TokenEndpoint {
 /// A part of HTTP basic, encoded as forms are (RFC 6749 section 2.3.1): a user name may hold a colon.
 fn encoded(part: &str) -> String {
     byte_serialize(part.as_bytes()).collect()
+}
+
+/// Whether the endpoint refuses what was sent without a word of its own: 500 up to v4.13, 400 `invalid_grant` since v4.14
+/// (docs/zitadel/observed.md section 14).
+fn judged(reply: &Reply) -> Option<Verdict> {
+    let error = oauth(reply)?.error;
+    match reply.status {
+        StatusCode::INTERNAL_SERVER_ERROR => Some(Verdict::RefusedOrFailed),
+        StatusCode::BAD_REQUEST if error == "invalid_grant" => Some(Verdict::Refused),
+        _ => None,
+    }
 }
 
 fn oauth(reply: &Reply) -> Option<OauthError> {

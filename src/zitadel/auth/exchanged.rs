@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::assertion::ServiceKey;
+use super::assertion::{ServiceKey, SystemKey};
 use super::bearer::Bearer;
 use super::exchange::{Granted, Proof, TokenEndpoint};
 use super::{ClientAuth, Source};
@@ -32,12 +32,15 @@ pub(super) enum Origin {
     Key(Source),
     /// Client id and secret.
     Client { id: Source, secret: Source, method: ClientAuth },
+    /// The private key of a system user, which signs its tokens itself.
+    System { name: String, key: Source },
 }
 
 /// What an origin holds at a time.
 enum Material {
     Key(SecretString, String),
     Client { id: SecretString, secret: SecretString, method: ClientAuth },
+    System { name: String, key: SecretString, source: String },
 }
 
 /// The tokens of one origin.
@@ -94,6 +97,9 @@ impl Origin {
             Self::Client { id, secret, method } => {
                 Material::Client { id: id.read().await?, secret: secret.read().await?, method: *method }
             }
+            Self::System { name, key } => {
+                Material::System { name: name.clone(), key: key.read().await?, source: key.to_string() }
+            }
         })
     }
 }
@@ -103,6 +109,7 @@ impl Material {
         match self {
             Self::Key(text, _) => prints.hash_one(text.expose_secret()),
             Self::Client { id, secret, .. } => prints.hash_one((id.expose_secret(), secret.expose_secret())),
+            Self::System { name, key, .. } => prints.hash_one((name, key.expose_secret())),
         }
     }
 
@@ -113,6 +120,10 @@ impl Material {
                 Proof::Key(key, source)
             }
             Self::Client { id, secret, method } => Proof::Client { id, secret, method },
+            Self::System { name, key, source } => {
+                let key = SystemKey::parse(name, &key).map_err(|why| Error::Credential(format!("{source} {why}")))?;
+                Proof::System(key, source)
+            }
         })
     }
 }
@@ -218,7 +229,7 @@ impl Exchanged {
         let mut state = self.state();
         match result {
             Ok(Granted { bearer, life }) => {
-                tracing::debug!(?life, "ZITADEL issued a token");
+                tracing::debug!(?life, "there is a new token");
                 // 75 to 85 %, so that what was granted together is not renewed together.
                 let share =
                     0.75 + 0.1 * f64::from(u8::try_from(self.prints.hash_one(started) % 256).unwrap_or(0)) / 256.0;

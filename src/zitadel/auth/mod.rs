@@ -43,6 +43,13 @@ pub enum Credential {
         /// How both are sent.
         method: ClientAuth,
     },
+    /// A system user, which ZITADEL's own configuration names (`SystemAPIUsers`): signs its tokens itself.
+    SystemUser {
+        /// Its name in that configuration.
+        name: String,
+        /// The private key that belongs to the public key or certificate there, as PEM.
+        key: Source,
+    },
 }
 
 /// How client id and secret reach the token endpoint; ZITADEL takes both ways.
@@ -68,23 +75,39 @@ impl FromStr for ClientAuth {
 }
 
 /// The tokens of one connection, whatever they come from.
-pub(super) struct Tokens(Kind);
+pub(super) struct Tokens {
+    kind: Kind,
+    /// The name of a system user. It is the editor of its events: ZITADEL takes the subject of the token for the id of the
+    /// user (internal/api/authz/system_token.go, `VerifySystemToken`).
+    system_user: Option<String>,
+}
 
 enum Kind {
     /// Sent as they are.
     Fixed(Fixed),
-    /// Exchanged at the token endpoint.
+    /// Exchanged at the token endpoint, or signed for as long as those are valid.
     Exchanged(Arc<Exchanged>),
 }
 
 impl Tokens {
     pub(super) fn new(credential: Credential, transport: Arc<Transport>, observer: SharedObserver) -> Self {
         let exchanged = |origin| Kind::Exchanged(Exchanged::new(origin, TokenEndpoint { transport, observer }));
-        Self(match credential {
+        let system_user = match &credential {
+            Credential::SystemUser { name, .. } => Some(name.clone()),
+            _ => None,
+        };
+        let kind = match credential {
             Credential::PersonalAccessToken(source) => Kind::Fixed(Fixed::new(source)),
             Credential::PrivateKeyJwt(source) => exchanged(Origin::Key(source)),
             Credential::ClientCredentials { id, secret, method } => exchanged(Origin::Client { id, secret, method }),
-        })
+            Credential::SystemUser { name, key } => exchanged(Origin::System { name, key }),
+        };
+        Self { kind, system_user }
+    }
+
+    /// Id of our own user, as far as the credential itself tells.
+    pub(super) fn own_user(&self) -> Option<&str> {
+        self.system_user.as_deref()
     }
 
     /// The token for a call.
@@ -93,7 +116,7 @@ impl Tokens {
     /// [`Error::Credential`] if the credential is missing or useless; [`Error::NoToken`] if it was refused or the
     /// token endpoint could not be asked.
     pub(super) async fn bearer(&self) -> Result<Bearer, Error> {
-        match &self.0 {
+        match &self.kind {
             Kind::Fixed(fixed) => fixed.bearer().await,
             Kind::Exchanged(exchanged) => exchanged.bearer().await,
         }
@@ -102,7 +125,7 @@ impl Tokens {
     /// When the credential expires that a person would have to replace, where that is known: of the key that the newest
     /// token was asked for with. A personal access token does not tell, and client secrets have no end.
     pub(super) fn expires(&self) -> Option<Timestamp> {
-        match &self.0 {
+        match &self.kind {
             Kind::Fixed(_) => None,
             Kind::Exchanged(exchanged) => exchanged.expires(),
         }
@@ -110,7 +133,7 @@ impl Tokens {
 
     /// Notes that ZITADEL took a token.
     pub(super) fn worked(&self, bearer: &Bearer) {
-        match &self.0 {
+        match &self.kind {
             Kind::Fixed(fixed) => fixed.worked(bearer),
             // An exchange that succeeded is proof enough.
             Kind::Exchanged(_) => {}
@@ -122,7 +145,7 @@ impl Tokens {
     /// # Errors
     /// As [`Self::bearer`].
     pub(super) async fn renew(&self, refused: &Bearer) -> Result<Option<Bearer>, Error> {
-        match &self.0 {
+        match &self.kind {
             Kind::Fixed(fixed) => Ok(fixed.renew(refused).await),
             Kind::Exchanged(exchanged) => exchanged.renew(refused).await,
         }

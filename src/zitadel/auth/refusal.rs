@@ -1,7 +1,7 @@
 //! Why there is no token: what the token endpoint refused, and what mends it.
 //!
 //! All of it keeps calls from being sent. Each refusal has a sentence of its own; the reason is the same,
-//! `AuthenticationFailed`, because the same person is asked to act. ZITADEL answers 500 to every bad assertion and to
+//! `AuthenticationFailed`, because the same person is asked to act. Up to v4.13 ZITADEL answers 500 to every bad assertion and to
 //! every unknown, removed or expired key (docs/zitadel/observed.md section 9), so that one sentence names them all.
 
 use std::fmt;
@@ -12,8 +12,10 @@ use crate::zitadel::Error;
 /// Why no token could be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NoToken {
-    /// 500 to an assertion: a wrong, unknown, removed or expired key, a wrong audience or time; or a server in trouble.
+    /// An assertion was refused: a wrong, unknown, removed or expired key, a wrong audience or time.
     Assertion {
+        /// How sure that is.
+        verdict: Verdict,
         /// The audience: the issuer that the server named.
         issuer: String,
         /// Whether our clock is far from the server's.
@@ -49,6 +51,24 @@ pub enum NoToken {
     Failed(Error),
 }
 
+/// What the token endpoint says of an assertion that it does not take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// 400 `invalid_grant`, of v4.14 and later: it is refused.
+    Refused,
+    /// 500, of older servers: it is refused, or the server is in trouble.
+    RefusedOrFailed,
+}
+
+impl Verdict {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Refused => "credential refused",
+            Self::RefusedOrFailed => "credential refused, or server error: ZITADEL answers 500 to both",
+        }
+    }
+}
+
 impl NoToken {
     /// The label.
     #[must_use]
@@ -75,12 +95,13 @@ impl NoToken {
 impl fmt::Display for NoToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Assertion { issuer, skewed } => {
+            Self::Assertion { verdict, issuer, skewed } => {
                 write!(
                     f,
-                    "credential refused, or server error: ZITADEL answers 500 to both. Check that the key exists in \
+                    "{}. Check that the key exists in \
                      this instance, has not been removed or expired, that its user exists, and that {issuer} is the \
-                     external domain of the instance (the key signs for it); or replace the key file"
+                     external domain of the instance (the key signs for it); or replace the key file",
+                    verdict.as_str()
                 )?;
                 if *skewed {
                     f.write_str(". The clocks of ZITADEL and of this machine differ by more than a minute: set them")?;
