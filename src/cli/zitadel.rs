@@ -146,15 +146,15 @@ impl ZitadelArgs {
     fn credential(&self) -> Result<Credential, String> {
         let CredentialArgs { token, key, client_id, system_user } = &self.credential;
         let source = |file: &PathBuf| Source::File(file.clone());
-        let client = client_id.as_ref().zip(self.zitadel_client_secret_file.as_ref());
-        let system = system_user.as_ref().zip(self.zitadel_system_user_key_file.as_ref());
+        let client = (client_id, &self.zitadel_client_secret_file);
+        let system = (system_user, &self.zitadel_system_user_key_file);
         match (token, key, client, system) {
-            (Some(file), None, None, None) => Ok(Credential::PersonalAccessToken(source(file))),
-            (None, Some(file), None, None) => Ok(Credential::PrivateKeyJwt(source(file))),
-            (None, None, None, Some((name, file))) => {
+            (Some(file), None, (None, None), (None, None)) => Ok(Credential::PersonalAccessToken(source(file))),
+            (None, Some(file), (None, None), (None, None)) => Ok(Credential::PrivateKeyJwt(source(file))),
+            (None, None, (None, None), (Some(name), Some(file))) => {
                 Ok(Credential::SystemUser { name: name.clone(), key: source(file) })
             }
-            (None, None, Some((id, secret)), None) => Ok(Credential::ClientCredentials {
+            (None, None, (Some(id), Some(secret)), (None, None)) => Ok(Credential::ClientCredentials {
                 id: source(id),
                 secret: source(secret),
                 method: self.zitadel_client_auth,

@@ -111,7 +111,7 @@ impl Told {
     }
 
     /// Concurrent writes become visible out of order: on v4 a reader that goes on from the newest date it has seen loses
-    /// about one in two hundred (docs/zitadel/observed.md 0.10). So each reading begins a little before the last one ended.
+    /// about one in two hundred (docs/zitadel/observed.md section 14). So each reading begins a little before the last one ended.
     async fn read_from(&mut self, client: &Client, from: Timestamp) -> Result<(), Error> {
         let begun = Instant::now();
         let bound = from.checked_sub(OVERLAP).unwrap_or(from);

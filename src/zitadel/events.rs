@@ -136,7 +136,7 @@ pub(super) enum Progress {
 }
 
 /// By how much pages overlap. Events are stored in the order of their positions and bounded by their dates, and the dates
-/// of concurrent writes may be out of order by milliseconds (12 seen on v4, docs/zitadel/observed.md 0.10).
+/// of concurrent writes may be out of order by milliseconds (12 seen on v4, docs/zitadel/observed.md section 14).
 const OVERLAP: SignedDuration = SignedDuration::from_secs(1);
 
 impl EventQuery {

@@ -7,7 +7,7 @@ use super::{Client, Error, RemoteTarget};
 
 /// How many rows a page is asked for. ZITADEL refuses more than `SystemDefaults.MaxQueryLimit` (1000 unless configured)
 /// with 400 `QUERY-4M0fs`; without a limit it applies `DefaultQueryLimit` (100), also where the maximum is lower
-/// (docs/zitadel/observed.md 0.11).
+/// (docs/zitadel/observed.md section 14).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum PageSize {
     /// 1000: the most that servers allow as they come, and what v3alpha, which has no limit, is asked for.

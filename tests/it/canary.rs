@@ -227,6 +227,24 @@ async fn a_key_is_found_nowhere(#[values(Part::Refusals, Part::Nonsense, Part::E
     mine.assert_silent().await;
 }
 
+/// The key of a system user never leaves the operator, and the tokens that it signs go to ZITADEL alone.
+#[rstest::rstest]
+#[tokio::test]
+async fn the_key_of_a_system_user_is_found_nowhere(#[values(Part::Refusals, Part::Nonsense)] part: Part) {
+    let mut mine = Mine::open().await;
+    let key = mine.world.zitadel.system_user_key();
+    mine.world.zitadel.add_system_user("admin-client", &key.public_key, Role::IamOwner);
+    mine.canaries.add_key(&json!({"key": key.private_key}).to_string());
+    let path = mine.put("tls.key", &key.private_key);
+    let flag = format!("--zitadel-system-user-key-file={path}");
+    mine.begin(&["--zitadel-system-user=admin-client", &flag], webhook()).await;
+    mine.every_failure(part).await;
+    let half = key.private_key[..key.private_key.len() / 2].to_owned();
+    let spoil = |world: &World| put(world, "tls.key", &half);
+    mine.suffer("half a key", spoil, |world| put(world, "tls.key", &key.private_key)).await;
+    mine.assert_silent().await;
+}
+
 /// Half a key, a key of the wrong kind, one that is not JSON at all, and one that ZITADEL does not know.
 #[tokio::test]
 async fn a_bad_key_is_found_nowhere() {

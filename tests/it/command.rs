@@ -2,6 +2,8 @@
 
 /// A flag that leaves out what makes the default connection.
 pub const NO_DEFAULT: &str = "no default connection";
+/// Flags of other credentials than a token.
+const OTHER_CREDENTIALS: [&str; 3] = ["--zitadel-key-file", "--zitadel-client-id-file", "--zitadel-system-user"];
 
 use std::process::Command;
 
@@ -25,7 +27,7 @@ pub fn override_flags(command: &Command, flags: &[String]) -> Command {
         }
     }
     // Another kind of credential takes the place of the usual one.
-    if arguments.iter().any(|argument| matches!(argument.as_str(), "--zitadel-key-file" | "--zitadel-client-id-file")) {
+    if arguments.iter().any(|argument| OTHER_CREDENTIALS.contains(&argument.as_str())) {
         let at = arguments.iter().position(|argument| argument == "--zitadel-token-file").expect("the usual flag");
         arguments.drain(at..at + 2);
     }

@@ -128,7 +128,7 @@ pub fn refused_connections() -> Vec<(Value, &'static str)> {
     let secret = json!({"secretRef": {"name": "a", "key": "b"}});
     let pem = PEM;
     let url = "url must be scheme, host and port only";
-    let one = "set exactly one of personalAccessToken, privateKeyJwt and clientCredentials";
+    let one = "set exactly one of personalAccessToken, privateKeyJwt, clientCredentials and systemUser";
     vec![
         (json!({"url": "https://auth.example.com/path"}), url),
         (json!({"url": "https://user:word@auth.example.com"}), url),

@@ -11,6 +11,7 @@ mod admission;
 mod arguments;
 mod behaviours;
 mod canary;
+mod capabilities;
 mod cause;
 mod check;
 mod cluster;

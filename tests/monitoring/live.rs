@@ -134,7 +134,12 @@ async fn zitadel_is_down(rules: &Value) -> Shown {
     world.zitadel.pause().await;
     world.create("late", webhook()).await;
     world.delete("old").await;
-    let alerts = ["ZitadelActionsConnectionDown", "ZitadelActionsTargetPending", "ZitadelActionsDeletionStuck"];
+    let alerts = [
+        "ZitadelActionsConnectionDown",
+        "ZitadelActionsConnectionNotObserved",
+        "ZitadelActionsTargetPending",
+        "ZitadelActionsDeletionStuck",
+    ];
     let shown = observed.fire(&alerts).await;
     world.zitadel.resume().await.unwrap();
     observed.end(&shown).await;

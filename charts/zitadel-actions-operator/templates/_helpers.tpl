@@ -122,6 +122,8 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 token: {{ $credentials.personalAccessToken.key | quote }}
 {{- else if eq $credentials.type "privateKeyJwt" -}}
 key.json: {{ $credentials.privateKeyJwt.key | quote }}
+{{- else if eq $credentials.type "systemUser" -}}
+tls.key: {{ $credentials.systemUser.key | quote }}
 {{- else -}}
 client-id: {{ $credentials.clientCredentials.clientIdKey | quote }}
 client-secret: {{ $credentials.clientCredentials.clientSecretKey | quote }}
