@@ -12,7 +12,8 @@ use tokio::time::Instant;
 use super::backoff::{delay, jittered};
 use super::secrets::Keys;
 use crate::api::reason::Reason;
-use crate::plan::connection::{Known, Look, Unobserved};
+use crate::plan::connection::Look;
+use crate::plan::known::{Known, Unobserved};
 use crate::plan::{Account, Adoption, Connection};
 use crate::zitadel::{Capabilities, Client, Error, Identity, Missing};
 

@@ -23,7 +23,7 @@ use super::link::{Key, Link};
 use super::wake::Shard;
 use crate::api::reason::Reason;
 use crate::api::target::{Target, TargetStatus};
-use crate::plan::connection::Unobserved;
+use crate::plan::known::Unobserved;
 use crate::plan::{Connection, recorded};
 use crate::zitadel::{Api, Error, RemoteTarget, TargetId, Version};
 

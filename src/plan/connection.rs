@@ -6,14 +6,14 @@
 use jiff::Timestamp;
 
 use super::facts::Connection;
+use super::known::{Known, reported, shared, well};
 use super::status::in_time;
 use super::{Note, NoteKind, Retry, Verdict};
 use crate::api::condition::{ConditionType, Health, also, conditions, find};
-use crate::api::connection::{self as api, ConnectionKind, ConnectionRef, ConnectionReport};
+use crate::api::connection::{ConnectionKind, ConnectionRef, ConnectionReport};
 use crate::api::reason::Reason;
 use crate::api::target::ConnectionStatus;
-use crate::zitadel::account::Stranger;
-use crate::zitadel::{Capabilities, Capability, Error, Identity, Missing};
+use crate::zitadel::Error;
 
 /// Most users that a message names.
 const NAMED: usize = 3;
@@ -140,28 +140,6 @@ pub enum Look {
     Refused(String),
 }
 
-/// What is known of a connection that works.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Known {
-    /// Who answers, as whom we are known, and what is missing.
-    pub identity: Identity,
-    /// The issuer that the server names, where it tells.
-    pub issuer: Option<String>,
-    /// Whether the targets cannot be listed, so that changes made in ZITADEL go unnoticed.
-    pub unobserved: Option<Unobserved>,
-    /// The target that shows that others use the account, too.
-    pub stranger: Option<Stranger>,
-}
-
-/// A list of targets that keeps failing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unobserved {
-    /// When the last one was complete; or when the first one failed, if none ever was.
-    pub since: Timestamp,
-    /// How the newest one failed.
-    pub error: Error,
-}
-
 /// A connection, as a pass over it sees it.
 #[derive(Debug, Clone, Copy)]
 pub struct View<'a> {
@@ -200,7 +178,7 @@ pub struct Report {
     /// Their message.
     pub message: String,
     /// What answers, if it was learned.
-    pub known: Option<Known>,
+    pub known: Option<Box<Known>>,
     /// The text of the Event on a transition.
     pub note: String,
 }
@@ -217,10 +195,9 @@ pub fn plan(view: &View<'_>) -> Step {
     }
     match view.look {
         Look::Due => Step::Ask,
-        Look::Up(known) => Step::Report(Report {
-            known: Some(Known::clone(known)),
-            ..report(Health::Ready, Reason::Available, well(known))
-        }),
+        Look::Up(known) => {
+            Step::Report(Report { known: Some(known.clone()), ..report(Health::Ready, Reason::Available, well(known)) })
+        }
         Look::Down(error) => Step::Report(Report {
             note: error.to_string(),
             ..report(Health::Reconciling, error.reason(), error.advice())
@@ -231,64 +208,6 @@ pub fn plan(view: &View<'_>) -> Step {
 
 fn report(health: Health, reason: Reason, message: String) -> Report {
     Report { health, reason, note: message.clone(), message, known: None }
-}
-
-/// What Ready says of a connection that works, and what it does without.
-fn well(known: &Known) -> String {
-    let mut text = "ZITADEL answers and accepts the credential".to_owned();
-    if let Some(missing) = missing(&known.identity.capabilities) {
-        text.push_str("; ");
-        text.push_str(&missing);
-    }
-    if let Some(Unobserved { since, error }) = &known.unobserved {
-        let since = since.strftime("%Y-%m-%dT%H:%M:%SZ");
-        text.push_str(&format!(
-            "; its targets could not be listed since {since}, so changes made in ZITADEL go unnoticed: {}",
-            error.advice()
-        ));
-    }
-    text
-}
-
-/// One sentence about what is missing and what that costs.
-fn missing(capabilities: &Capabilities) -> Option<String> {
-    let costs = [
-        (
-            capabilities.events,
-            "events",
-            "status.sequence is not updated and a create without an answer takes longer to settle",
-        ),
-        (capabilities.identity, "identity", "events of this operator are not told from those of others"),
-        (capabilities.version, "version", "another instance behind the same URL is not noticed"),
-    ];
-    let missing: Vec<_> = costs.iter().filter_map(|(one, name, cost)| Some((name, cost, one.missing()?))).collect();
-    if missing.is_empty() {
-        return None;
-    }
-    let names: Vec<_> = missing.iter().map(|(name, _, why)| format!("{name} ({why})")).collect();
-    let costs: Vec<_> = missing.iter().map(|(_, cost, _)| **cost).collect();
-    Some(format!("not available: {}; without that {}", names.join(", "), costs.join(", ")))
-}
-
-const fn reported(capability: Capability) -> api::Capability {
-    match capability {
-        Capability::Available => api::Capability::Available,
-        Capability::Missing(Missing::NotPermitted) => api::Capability::NotPermitted,
-        Capability::Missing(Missing::NotServed) => api::Capability::NotServed,
-        Capability::Missing(Missing::NotAnswering) => api::Capability::NotAnswering,
-    }
-}
-
-/// What somebody who reads `AccountShared` should know and do.
-fn shared(known: &Known) -> Option<String> {
-    let (stranger, user) = (known.stranger.as_ref()?, known.identity.user.as_deref().unwrap_or_default());
-    Some(format!(
-        "target {} was {} in ZITADEL with the service account {user}, and not by this operator: give the operator a \
-         service account of its own; until it is restarted with one, it recovers nothing that another user of the account \
-         may have made",
-        stranger.id,
-        stranger.what()
-    ))
 }
 
 /// Held back, so that the deletion of what it made can finish.
@@ -309,14 +228,12 @@ fn in_use(users: &[String]) -> Report {
 #[must_use]
 pub fn render(previous: &ConnectionReport, report: &Report, generation: i64, now: Timestamp) -> ConnectionReport {
     let mut status = previous.clone();
-    if let Some(Known { identity, issuer, .. }) = &report.known {
+    if let Some(Known { identity, issuer, .. }) = report.known.as_deref() {
         status.api = Some(identity.api.to_string());
         status.instance.clone_from(&identity.instance);
         status.issuer.clone_from(issuer);
         status.server_version.clone_from(&identity.server_version);
-        let Capabilities { events, identity, version } = identity.capabilities;
-        let (events, identity, version) = (reported(events), reported(identity), reported(version));
-        status.capabilities = Some(api::Capabilities { events, identity, version });
+        status.capabilities = Some(reported(identity.capabilities));
     }
     let health = in_time(&previous.conditions, report.health, generation, now);
     status.observed_generation = Some(generation);
@@ -335,9 +252,7 @@ pub fn render(previous: &ConnectionReport, report: &Report, generation: i64, now
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::zitadel::Api;
-    use crate::zitadel::account::Deed;
-    use crate::zitadel::error::ApiError;
+    use crate::zitadel::{Api, Capabilities, Identity};
 
     fn now() -> Timestamp {
         "2026-11-24T10:00:00Z".parse().unwrap()
@@ -353,17 +268,6 @@ mod tests {
         };
         let issuer = Some("https://auth.example.com".into());
         Look::Up(Box::new(Known { identity, issuer, unobserved: None, stranger: None }))
-    }
-
-    fn known(edit: impl FnOnce(&mut Known)) -> Known {
-        let Look::Up(mut known) = up() else { panic!("it is up") };
-        edit(&mut known);
-        *known
-    }
-
-    fn ready(known: Known) -> ConnectionReport {
-        let Step::Report(report) = plan(&view(&Look::Up(Box::new(known)), &[])) else { panic!("a report") };
-        render(&ConnectionReport::default(), &report, 1, now())
     }
 
     fn view<'a>(look: &'a Look, users: &'a [String]) -> View<'a> {
@@ -404,59 +308,6 @@ mod tests {
         assert_eq!(find(&late.conditions, ConditionType::Stalled).unwrap().reason, "ProgressDeadlineExceeded");
         let ready = find(&late.conditions, ConditionType::Ready).unwrap();
         assert_eq!((ready.reason.as_str(), &ready.message), ("ZitadelUnavailable", &ill.message), "the cause stays");
-    }
-
-    #[test]
-    fn what_a_connection_does_without_is_reported_with_its_cost_and_is_no_failure() {
-        let status = ready(known(|known| {
-            known.identity.capabilities.events = Capability::Missing(Missing::NotAnswering);
-            known.identity.capabilities.version = Capability::Missing(Missing::NotServed);
-        }));
-        let expected = api::Capabilities {
-            events: api::Capability::NotAnswering,
-            identity: api::Capability::Available,
-            version: api::Capability::NotServed,
-        };
-        assert_eq!(status.capabilities, Some(expected));
-        let condition = find(&status.conditions, ConditionType::Ready).unwrap();
-        assert_eq!((condition.status.as_str(), condition.reason.as_str()), ("True", "Available"));
-        let expected = "ZITADEL answers and accepts the credential; not available: events (it does not answer in time, or \
-                        fails), version (the server does not serve it, or a proxy hides it); without that status.sequence \
-                        is not updated and a create without an answer takes longer to settle, another instance behind the \
-                        same URL is not noticed";
-        assert_eq!(condition.message, expected);
-        let complete = ready(known(|_| ()));
-        let ready = find(&complete.conditions, ConditionType::Ready).unwrap();
-        assert_eq!(ready.message, "ZITADEL answers and accepts the credential");
-    }
-
-    #[test]
-    fn a_list_that_keeps_failing_is_reported_with_the_time_and_the_cause() {
-        let error = Error::Api(ApiError { status: 500, code: 13, message: "x".into(), id: None });
-        let status = ready(known(|known| known.unobserved = Some(Unobserved { since: now(), error })));
-        let message = &find(&status.conditions, ConditionType::Ready).unwrap().message;
-        let expected = "its targets could not be listed since 2026-11-24T10:00:00Z, so changes made in ZITADEL go unnoticed: \
-                        ZITADEL does not answer properly";
-        assert!(message.contains(expected), "{message}");
-    }
-
-    #[test]
-    fn a_shared_account_is_a_condition_of_its_own_that_survives_an_outage() {
-        let id = "7".parse().unwrap();
-        let status = ready(known(|known| known.stranger = Some(Stranger { id, deed: Deed::Created })));
-        let shared = find(&status.conditions, ConditionType::AccountShared).unwrap();
-        assert_eq!((shared.status.as_str(), shared.reason.as_str()), ("True", "ForeignWrites"));
-        assert!(
-            shared
-                .message
-                .contains("target 7 was created in ZITADEL with the service account u, and not by this operator")
-        );
-        let down = Look::Down(Error::Connect("refused".into()));
-        let Step::Report(ill) = plan(&view(&down, &[])) else { panic!("a report") };
-        let later = render(&status, &ill, 1, now());
-        assert_eq!(find(&later.conditions, ConditionType::AccountShared), Some(shared));
-        let Step::Report(mended) = plan(&view(&up(), &[])) else { panic!("a report") };
-        assert_eq!(find(&render(&later, &mended, 1, now()).conditions, ConditionType::AccountShared), None);
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod custody;
 mod deed;
 pub mod difference;
 pub mod facts;
+pub mod known;
 mod leave;
 mod name_holder;
 pub mod names;

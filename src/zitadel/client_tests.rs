@@ -286,7 +286,7 @@ async fn a_connection_needs_the_target_api_alone(#[case] effect: Effect, #[case]
 async fn what_is_slow_and_not_needed_costs_a_connection_three_seconds() {
     let server = StandIn::start(Options::new(Generation::V2)).await.unwrap();
     for op in [Op::Me, Op::Instance, Op::Events] {
-        server.fault(op, Effect::Latency(Duration::from_secs(600)), Times::Always);
+        server.fault(op, Effect::Latency(Duration::from_mins(10)), Times::Always);
     }
     let client = client(&server, ApiChoice::Auto);
     let began = std::time::Instant::now();

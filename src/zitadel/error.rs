@@ -142,8 +142,12 @@ impl Error {
     #[must_use]
     pub fn may_have_committed(&self) -> bool {
         match self {
-            Self::Credential(_) | Self::NoToken(_) | Self::Setup(_) | Self::Connect(_) | Self::Unserved(_) => false,
-            Self::NotAvailable(_) => false,
+            Self::Credential(_)
+            | Self::NoToken(_)
+            | Self::Setup(_)
+            | Self::Connect(_)
+            | Self::Unserved(_)
+            | Self::NotAvailable(_) => false,
             Self::NoAnswer(_) => true,
             // A limit of a proxy is answered before anything is passed on.
             Self::Unreadable { status, .. } => *status != 429,

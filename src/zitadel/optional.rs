@@ -22,9 +22,10 @@ impl Client {
     /// time-out.
     pub(super) async fn identify(&self, api: Api) -> Identity {
         self.search().learn(Capability::Available);
+        // Boxed: a pass holds room for its longest call, and three at once are long.
         let (me, instance, newest) = tokio::join!(
-            self.read_optional("/auth/v1/users/me"),
-            self.read_optional("/admin/v1/instances/me"),
+            Box::pin(self.read_optional("/auth/v1/users/me")),
+            Box::pin(self.read_optional("/admin/v1/instances/me")),
             self.events(&EventQuery::Last)
         );
         if newest.is_ok() {
@@ -96,7 +97,7 @@ impl Client {
     /// [`Error::NotAvailable`] where the event store cannot be searched on this connection.
     pub async fn events(&self, query: &EventQuery) -> Result<Vec<TargetEvent>, Error> {
         self.admits(query)?;
-        let result = self.pages_of_events(query).await;
+        let result = Box::pin(self.pages_of_events(query)).await;
         match &result {
             // A slow answer is one for those who can wait; it does not promise a quick one.
             Ok(_) if query.is_needed() && self.event_search() == Capability::Missing(Missing::NotAnswering) => result,

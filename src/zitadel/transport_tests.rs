@@ -171,3 +171,20 @@ async fn authorities_come_from_memory_and_are_replaced() {
     slot.set(Some(SecretString::from(include_str!("../../tests/it/testdata/unrelated-ca.pem"))));
     send(&transport).await.unwrap();
 }
+
+/// Newer servers leave `id` out of some details and say `slug` in its place.
+#[rstest]
+#[case(r#"[{"id":"V3-DKcYh"}]"#)]
+#[case(r#"[{"slug":"V3-DKcYh"}]"#)]
+#[case(r#"[{"id":"","slug":""},{"slug":"V3-DKcYh"}]"#)]
+#[case(r#"[{"slug":"another"},{"id":"V3-DKcYh"}]"#)]
+#[tokio::test]
+async fn an_error_is_known_by_its_id_or_its_slug(#[case] details: &'static str) {
+    let (url, _) = server(move || {
+        let body = format!(r#"{{"code":6,"message":"x","details":{details}}}"#);
+        (StatusCode::CONFLICT, body).into_response()
+    })
+    .await;
+    let told = send(&transport(&url, None, None)).await.unwrap_err();
+    assert_eq!(told.reason(), crate::api::reason::Reason::NameTaken, "{told:?}");
+}

@@ -166,10 +166,10 @@ fn cell_of_code(text: &str) -> String {
 }
 
 fn conditions() -> String {
+    use ConditionType::{AccountShared, Ready, Reconciling, Stalled};
     let mut page = "\n## Conditions\n\nOf all three kinds. Each has `type`, `status`, `reason`, `message`, `observedGeneration` and \
                     `lastTransitionTime`,\nwhich moves only when `status` flips.\n\n| type | present | meaning |\n|---|---|---|\n"
         .to_owned();
-    use ConditionType::{AccountShared, Ready, Reconciling, Stalled};
     for kind in [Ready, Reconciling, Stalled, AccountShared] {
         let (present, meaning) = match kind {
             Ready => ("always", "`True`: ZITADEL is known to hold what this generation of the spec says"),

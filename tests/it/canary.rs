@@ -240,8 +240,16 @@ async fn the_key_of_a_system_user_is_found_nowhere(#[values(Part::Refusals, Part
     mine.begin(&["--zitadel-system-user=admin-client", &flag], webhook()).await;
     mine.every_failure(part).await;
     let half = key.private_key[..key.private_key.len() / 2].to_owned();
-    let spoil = |world: &World| put(world, "tls.key", &half);
-    mine.suffer("half a key", spoil, |world| put(world, "tls.key", &key.private_key)).await;
+    // A token that was signed before serves to its end, unless ZITADEL forgets the user.
+    let spoil = |world: &World| {
+        put(world, "tls.key", &half);
+        world.zitadel.remove_system_user("admin-client");
+    };
+    let mend = |world: &World| {
+        put(world, "tls.key", &key.private_key);
+        world.zitadel.add_system_user("admin-client", &key.public_key, Role::IamOwner);
+    };
+    mine.suffer("half a key", spoil, mend).await;
     mine.assert_silent().await;
 }
 

@@ -106,7 +106,13 @@ impl Zitadel {
         let Access { url, token_file, api } = self.access();
         operator.args(["--zitadel-url", url, "--zitadel-api", api.name(), "--zitadel-token-file"]).arg(token_file);
         // Credentials of another kind that happen to be in the user's environment, and settings for a real instance.
-        for other in ["ZITADEL_KEY_FILE", "ZITADEL_CLIENT_ID_FILE", "ZITADEL_CLIENT_SECRET_FILE"] {
+        for other in [
+            "ZITADEL_KEY_FILE",
+            "ZITADEL_CLIENT_ID_FILE",
+            "ZITADEL_CLIENT_SECRET_FILE",
+            "ZITADEL_SYSTEM_USER",
+            "ZITADEL_SYSTEM_USER_KEY_FILE",
+        ] {
             operator.env_remove(other);
         }
         if matches!(self, Self::StandIn { .. }) {

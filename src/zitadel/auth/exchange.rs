@@ -96,8 +96,8 @@ impl TokenEndpoint {
     /// [`Error::NoToken`].
     pub(super) async fn exchange(&self, proof: &Proof) -> Result<Granted, Error> {
         let granted = match proof {
-            Proof::Key(key, source) => self.by_key(key, source).await,
-            Proof::Client { id, secret, method } => self.by_secret(id, secret, *method).await,
+            Proof::Key(key, source) => Box::pin(self.by_key(key, source)).await,
+            Proof::Client { id, secret, method } => Box::pin(self.by_secret(id, secret, *method)).await,
             Proof::System(key, source) => self.by_system_user(key, source).await,
         };
         granted.map_err(|why| Error::NoToken(Box::new(why)))
