@@ -218,7 +218,10 @@ impl Connector {
         let mut asked = self.asked.lock().await;
         let pace = match &*self.state.lock().await {
             State::Up(Identity { capabilities: Capabilities { identity, version, .. }, .. }, since) => {
-                let pace = [identity, version].into_iter().filter_map(|one| one.missing().map(Missing::pace)).min();
+                let pace = [*identity, *version, self.client.event_search()]
+                    .into_iter()
+                    .filter_map(|one| one.missing().map(Missing::pace))
+                    .min();
                 pace.filter(|pace| asked.map_or(*since, |asked| asked.max(*since)).elapsed() > *pace)
             }
             _ => None,
