@@ -5,6 +5,7 @@
 //! that we have written to stays unnoticed.
 
 use std::collections::HashSet;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -47,15 +48,41 @@ impl Stranger {
     }
 }
 
-/// What this process has sent with the account, and what it has seen that it has not.
+/// How many names and ids are kept; then the account is watched from that time on, like after a start.
+const MOST: usize = 50_000;
+
+/// What this process has sent, by whatever connection: several may lead to one instance with one account.
 #[derive(Debug, Default)]
-pub(super) struct Ledger {
-    /// Our own user, and from when on its events must be ours; in the clock of ZITADEL's database.
-    owner: Option<(String, Timestamp)>,
+struct Sent {
     /// Names that were posted, in lower case. An answer may be lost, so the name is what is known of every create.
     names: HashSet<String>,
     ids: HashSet<TargetId>,
+    /// When the rest was forgotten, in our own clock.
+    forgotten: Option<Timestamp>,
+}
+
+impl Sent {
+    fn make_room(&mut self) {
+        if self.names.len() + self.ids.len() >= MOST {
+            *self = Self { forgotten: Some(Timestamp::now()), ..Self::default() };
+        }
+    }
+}
+
+/// What was sent, and who was seen to send what was not.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    /// Our own user, and from when on its events must be ours; in the clock of ZITADEL's database.
+    owner: Option<(String, Timestamp)>,
+    sent: Arc<Mutex<Sent>>,
     stranger: Option<Stranger>,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        static OF_THIS_PROCESS: LazyLock<Arc<Mutex<Sent>>> = LazyLock::new(Arc::default);
+        Self { owner: None, sent: Arc::clone(&OF_THIS_PROCESS), stranger: None }
+    }
 }
 
 impl Ledger {
@@ -69,36 +96,50 @@ impl Ledger {
     }
 
     /// Notes a create before it is sent.
-    pub(super) fn post(&mut self, name: &TargetName) {
-        self.names.insert(name.as_str().to_lowercase());
+    pub(super) fn post(&self, name: &TargetName) {
+        let mut sent = self.sent();
+        sent.make_room();
+        sent.names.insert(name.as_str().to_lowercase());
     }
 
     /// Notes a change or a deletion before it is sent, and the id that a create was answered with.
-    pub(super) fn touch(&mut self, id: &TargetId) {
-        self.ids.insert(id.clone());
+    pub(super) fn touch(&self, id: &TargetId) {
+        let mut sent = self.sent();
+        sent.make_room();
+        sent.ids.insert(id.clone());
+    }
+
+    fn sent(&self) -> MutexGuard<'_, Sent> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Looks through what the event store shows.
     pub(super) fn audit(&mut self, events: &[TargetEvent]) {
-        let Some((user, from)) = &self.owner else { return };
-        let ours = |event: &&TargetEvent| event.editor.as_deref() == Some(user.as_str()) && event.date > *from;
-        for event in events.iter().filter(ours).filter(|event| !self.ids.contains(&event.id)) {
+        let Some((user, begin)) = self.owner.as_ref().filter(|_| self.stranger.is_none()) else { return };
+        let sent = self.sent();
+        let from = sent.forgotten.and_then(|at| at.checked_add(PREDECESSOR).ok()).map_or(*begin, |at| at.max(*begin));
+        let ours = |event: &&TargetEvent| event.editor.as_deref() == Some(user.as_str()) && event.date > from;
+        let foreign = |event: &TargetEvent| {
             let deed = match &event.kind {
-                EventKind::Added(posting) if self.names.contains(&posting.name.to_lowercase()) => continue,
+                EventKind::Added(posting) if sent.names.contains(&posting.name.to_lowercase()) => return None,
                 EventKind::Added(_) => Deed::Created,
                 EventKind::Changed => Deed::Changed,
                 EventKind::Removed => Deed::Deleted,
-                EventKind::Other => continue,
+                EventKind::Other => return None,
             };
-            if self.stranger.is_none() {
-                let stranger = Stranger { id: event.id.clone(), deed };
-                tracing::warn!(
-                    user, target = %stranger.id, deed = stranger.what(), date = %event.date,
-                    "others use the service account: give the operator an account of its own"
-                );
-                self.stranger = Some(stranger);
-            }
+            (!sent.ids.contains(&event.id)).then(|| Stranger { id: event.id.clone(), deed })
+        };
+        let found = events.iter().filter(ours).find_map(foreign);
+        drop(sent);
+        if let Some(stranger) = &found {
+            tracing::warn!(
+                user,
+                target_id = %stranger.id,
+                deed = stranger.what(),
+                "others use the service account: give the operator an account of its own"
+            );
         }
+        self.stranger = found;
     }
 
     pub(super) fn stranger(&self) -> Option<Stranger> {
@@ -127,7 +168,7 @@ mod tests {
     }
 
     fn ledger() -> Ledger {
-        let mut ledger = Ledger::default();
+        let mut ledger = Ledger { owner: None, sent: Arc::default(), stranger: None };
         ledger.open(Some("me"), at(0));
         ledger.post(&"Hook".parse().unwrap());
         ledger.touch(&"1".parse().unwrap());
@@ -143,6 +184,28 @@ mod tests {
     fn what_may_be_ours_makes_nobody_a_stranger(#[case] event: TargetEvent) {
         let mut ledger = ledger();
         ledger.audit(&[event]);
+        assert_eq!(ledger.stranger(), None);
+    }
+
+    /// Two connections of one process may have one account.
+    #[test]
+    fn what_another_connection_has_sent_is_ours_too() {
+        let mut ledger = ledger();
+        let other = Ledger { owner: None, sent: Arc::clone(&ledger.sent), stranger: None };
+        other.touch(&"77".parse().unwrap());
+        ledger.audit(&[event("77", EventKind::Changed, "me", 9)]);
+        assert_eq!(ledger.stranger(), None);
+    }
+
+    #[test]
+    fn what_was_forgotten_to_make_room_is_held_against_nobody() {
+        let mut ledger = ledger();
+        for number in 0..MOST {
+            ledger.touch(&number.to_string().parse().unwrap());
+        }
+        assert!(ledger.sent().ids.len() < MOST && ledger.sent().forgotten.is_some());
+        let soon = TargetEvent { date: Timestamp::now(), ..event("999999", EventKind::Changed, "me", 9) };
+        ledger.audit(&[soon]);
         assert_eq!(ledger.stranger(), None);
     }
 

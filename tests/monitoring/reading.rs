@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
-use zitadel_stand_in::{Effect, Op, TargetEdit, Times};
+use zitadel_stand_in::TargetEdit;
 
 use crate::exposition::documented;
 use crate::helm::NAMESPACE;
@@ -94,14 +94,13 @@ async fn a_real_prometheus_reads_the_operator() {
     };
     world.until("every alert is evaluated", judged).await;
 
-    // One kind of call fails from now on, which does no harm: the sequence of a changed target is not found out.
-    let denied = r#"{"code":7,"message":"No matching permissions found (AUTH-5mWD2)","details":[{"id":"AUTH-5mWD2"}]}"#;
-    world.zitadel.fault(Op::Events, Effect::Status(403, Some(denied.to_owned())), Times::Always);
-    world.edit("hook", json!({"timeout": "20s"})).await;
+    // One kind of call fails each time from now on: ZITADEL does not call loopback addresses.
+    world.edit("hook", json!({"endpoint": "https://127.0.0.1/hook"})).await;
+    world.reason("hook", "EndpointDenied").await;
     let shown = tokio::select! {
         shown = shown(&observed) => shown,
         // What failed once only is no rate.
-        () = ask_again(world, "taken") => unreachable!("it asks for ever"),
+        () = ask_again(world, "hook") => unreachable!("it asks for ever"),
     };
     println!("{} metrics, {} alerts, {} panels with {shown} queries", stored().len(), wanted.len(), panels().len());
 }
