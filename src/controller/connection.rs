@@ -270,6 +270,7 @@ impl Connector {
             payload_types: identity.api.payload_types(identity.server_version.as_deref()),
             url: self.client.url(),
             instance: identity.instance.clone(),
+            sent_within: self.client.send_limit(),
             timeout: self.client.write_timeout(),
             server_version: identity.server_version.clone(),
             grace: self.grace,

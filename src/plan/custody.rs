@@ -7,7 +7,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::facts::{Connection, Facts};
-use super::settle::{CLOCK_MARGIN, LATE_COMMIT};
+use super::settle::{CLOCK_MARGIN, request_dead_after};
 use super::{Object, Step, Verdict};
 use crate::api::claim::{Claim, ClaimState, Posted};
 use crate::zitadel::{TargetId, TargetName};
@@ -76,6 +76,6 @@ fn begins(claim: &Claim) -> Timestamp {
 }
 
 fn ends(claim: &Claim, connection: &Connection) -> Timestamp {
-    let latest = SignedDuration::try_from(2 * connection.timeout + LATE_COMMIT).unwrap_or(SignedDuration::MAX);
+    let latest = SignedDuration::try_from(request_dead_after(connection)).unwrap_or(SignedDuration::MAX);
     claim.time.checked_add(latest.saturating_add(CLOCK_MARGIN)).unwrap_or(Timestamp::MAX)
 }

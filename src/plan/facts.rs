@@ -30,7 +30,9 @@ pub struct Connection {
     pub url: String,
     /// Id of the instance, where it could be read.
     pub instance: Option<String>,
-    /// Longest time that one call may take: after it, and a margin, a create without an answer cannot happen any more.
+    /// How long after its claim a create is sent at the latest.
+    pub sent_within: std::time::Duration,
+    /// Longest time that a create may take: after it, and a margin, one without an answer cannot happen any more.
     pub timeout: std::time::Duration,
     /// Version of the server, where it could be read.
     pub server_version: Option<String>,
@@ -185,8 +187,8 @@ impl Answer {
             Self::Probed(result) | Self::Updated(_, _, result) => result.as_ref().err(),
             Self::Deleted(result) => result.as_ref().err(),
             Self::Judged(result) => result.as_ref().err(),
-            Self::Bound(result) => result.as_ref().err(),
             Self::Claimed
+            | Self::Bound(_)
             | Self::Searched(_)
             | Self::History(_)
             | Self::Traced(_)

@@ -236,10 +236,9 @@ fn beginning(claim: &Claim) -> Timestamp {
     claim.after.unwrap_or_else(|| earlier(claim.since, CLOCK_MARGIN))
 }
 
-/// A create starts within one time-out after its claim or not at all, ends within another, and commits late by a
-/// margin.
+/// A create is sent soon after its claim or not at all, ends within its time-out, and commits late by a margin.
 pub(super) fn request_dead_after(connection: &Connection) -> Duration {
-    2 * connection.timeout + LATE_COMMIT
+    connection.sent_within + connection.timeout + LATE_COMMIT
 }
 
 /// The moment from which on the newest create under a claim is settled for good.

@@ -154,6 +154,12 @@ impl Client {
         self.tokens.expires()
     }
 
+    /// How long after its claim a create is sent at the latest.
+    #[must_use]
+    pub fn send_limit(&self) -> Duration {
+        self.transport.settings().longest(Patience::Read)
+    }
+
     /// Longest time for one create or update: after it the request is dead. Reads get less.
     #[must_use]
     pub fn write_timeout(&self) -> Duration {
@@ -282,7 +288,7 @@ impl Client {
     /// # Errors
     /// See [`Error::may_have_committed`] before anything is concluded from an error.
     pub async fn create(&self, turn: Turn, config: &TargetConfig) -> Result<Created, Error> {
-        let limit = turn.claimed + self.transport.settings().longest(Patience::Read);
+        let limit = turn.claimed + self.send_limit();
         let mount = turn.mount;
         self.ledger().post(&config.name);
         let answer = self.call_before(Op::Create, &mount.create(config), Cap::One, Some(limit)).await?;

@@ -128,6 +128,7 @@ fn connection(api: Api) -> Connection {
         payload_types: api.payload_types(None),
         url: "https://z".into(),
         instance: Some("i1".into()),
+        sent_within: TIMEOUT,
         timeout: TIMEOUT,
         grace: Duration::from_mins(2),
         adoption: Adoption::Allowed,

@@ -58,6 +58,7 @@ fn connection(api: Api) -> Connection {
         reference: None,
         url: "https://z".into(),
         instance: Some("i1".into()),
+        sent_within: Duration::from_secs(10),
         timeout: Duration::from_secs(10),
         server_version: None,
         grace: Duration::from_mins(2),
