@@ -57,6 +57,8 @@ pub enum KubeCall {
     DropClaim,
     /// The finalizer is put back.
     Hold,
+    /// The finalizer is removed, but for the write (a dry run).
+    TryRelease,
     /// The finalizer is removed.
     Release,
     /// A write of status.
@@ -67,6 +69,8 @@ pub enum KubeCall {
     Lease,
     /// One object is read.
     Get,
+    /// The CRD of Targets is read.
+    Crd,
     /// A list is read.
     List,
     /// A watch is opened.
@@ -97,12 +101,15 @@ impl KubeCall {
 
 impl Call for KubeCall {
     fn of(message: &Message) -> Self {
-        let (path, _) = message.split();
+        let (path, query) = message.split();
         if path.starts_with("/apis/events.k8s.io/") {
             return Self::Event;
         }
         if path.starts_with("/apis/coordination.k8s.io/") {
             return Self::Lease;
+        }
+        if path.starts_with("/apis/apiextensions.k8s.io/") {
+            return if path.ends_with("/targets.zitadel-actions.dev") { Self::Crd } else { Self::Other };
         }
         let Some((_, rest)) = path.split_once("/targets") else { return Self::Other };
         let name = rest.trim_start_matches('/');
@@ -111,6 +118,7 @@ impl Call for KubeCall {
             Method::GET if name.is_empty() => Self::List,
             Method::GET => Self::Get,
             Method::PATCH if name.ends_with("/status") => Self::Status,
+            Method::PATCH if query.split('&').any(|pair| pair == "dryRun=All") => Self::TryRelease,
             Method::PATCH => Self::patch(&message.json()["metadata"]),
             _ => Self::Other,
         }
@@ -167,6 +175,18 @@ mod tests {
             (message("GET", &format!("{base}?limit=500"), &json!({})), KubeCall::List),
             (message("GET", &format!("{base}?watch=true&x=y"), &json!({})), KubeCall::Watch),
             (message("GET", &format!("{base}/a"), &json!({})), KubeCall::Get),
+            (
+                message("PATCH", &format!("{base}/a?&dryRun=All"), &json!({"metadata": {"finalizers": []}})),
+                KubeCall::TryRelease,
+            ),
+            (
+                message(
+                    "GET",
+                    "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/targets.zitadel-actions.dev",
+                    &json!({}),
+                ),
+                KubeCall::Crd,
+            ),
             (message("POST", "/apis/events.k8s.io/v1/namespaces/n/events", &json!({})), KubeCall::Event),
             (message("GET", "/version", &json!({})), KubeCall::Other),
         ];
