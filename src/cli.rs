@@ -29,7 +29,7 @@ use crate::api::crd;
 use crate::controller::api_server;
 use crate::controller::connection::Connector;
 use crate::controller::context::Context;
-use crate::controller::duty::Duty;
+use crate::controller::duty::{Duty, Reach};
 use crate::controller::link::Link;
 use crate::controller::links::Links;
 use crate::controller::offer::{ClusterConnections, Common, PlainHttp};
@@ -319,7 +319,8 @@ async fn operate(run: &Run, settings: Option<Settings>, level: Level) -> anyhow:
     let kube = api_server::client(&metrics).await.context("cannot set up the Kubernetes client")?;
     let links = Links::new(default, run.policy.policy(&run.home(&kube)), run.common(&kube, &metrics));
     let (election, leadership) = run.election.election(&kube, &run.home(&kube), &metrics)?;
-    let duty = Duty { leadership, labels: run.scope.labels() };
+    let reach = if run.scope.namespaces().is_empty() { Reach::Cluster } else { Reach::Namespaces };
+    let duty = Duty { leadership, labels: run.scope.labels(), reach };
     let context = Arc::new(Context::new(kube, links, metrics, Duration::from_secs(run.resync_interval), duty));
     figures::show(&context, if run.metrics_per_target { PerTarget::Shown } else { PerTarget::LeftOut });
 
@@ -355,10 +356,12 @@ async fn administer(address: Option<SocketAddr>, level: Level) {
 }
 
 async fn tell_ready(context: Arc<Context>, health: Arc<Health>, watches: u32) {
-    context.definition_looked_for().await;
-    context.caches_filled(watches).await;
-    health.synced();
-    tracing::info!("ready: the cache of Targets is filled");
+    let filled = async {
+        context.caches_filled(watches).await;
+        health.synced();
+        tracing::info!("ready: the cache of Targets is filled");
+    };
+    tokio::join!(context.crd_access_learned(), filled);
 }
 
 #[cfg(test)]

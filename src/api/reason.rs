@@ -58,13 +58,17 @@ pub enum Reason {
     Drifted,
     /// The connection now leads to another instance than the one that holds the target.
     InstanceChanged,
+    /// The Target is being deleted, and its target in ZITADEL right now.
+    Deleting,
+    /// The API server refuses a change that the operator has to make to the object, or a read that its deletion needs.
+    ClusterAccessDenied,
     /// Retries have not succeeded for ten minutes.
     ProgressDeadlineExceeded,
 }
 
 impl Reason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 28] = [
         Self::Pending,
         Self::Available,
         Self::Verifying,
@@ -90,6 +94,8 @@ impl Reason {
         Self::AdoptionConflict,
         Self::Drifted,
         Self::InstanceChanged,
+        Self::Deleting,
+        Self::ClusterAccessDenied,
         Self::ProgressDeadlineExceeded,
     ];
 
@@ -122,6 +128,8 @@ impl Reason {
             Self::AdoptionConflict => "AdoptionConflict",
             Self::Drifted => "Drifted",
             Self::InstanceChanged => "InstanceChanged",
+            Self::Deleting => "Deleting",
+            Self::ClusterAccessDenied => "ClusterAccessDenied",
             Self::ProgressDeadlineExceeded => "ProgressDeadlineExceeded",
         }
     }

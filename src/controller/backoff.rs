@@ -1,6 +1,6 @@
 //! Exponential delays with jitter, one per object: kube-rs has none of its own.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +27,11 @@ impl Backoff {
     /// Notes a success, or that the object is gone.
     pub fn reset(&self, key: &str) {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
+    /// Forgets all other keys.
+    pub fn keep_only(&self, keys: &HashSet<String>) {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).retain(|key, _| keys.contains(key));
     }
 }
 
@@ -63,5 +68,7 @@ mod tests {
         assert!(backoff.next("b") < Duration::from_secs(2), "keys are independent");
         backoff.reset("a");
         assert!(backoff.next("a") < Duration::from_secs(2));
+        backoff.keep_only(&HashSet::from(["b".to_owned()]));
+        assert_eq!(backoff.failures.lock().unwrap().len(), 1, "nothing is kept of what is gone");
     }
 }

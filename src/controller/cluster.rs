@@ -4,11 +4,8 @@
 //! Status is applied server-side, by one field manager, and conditionally too: a replica with an old view must not undo
 //! what another one recorded. Never `spec`.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
@@ -22,6 +19,9 @@ use crate::api::{CLAIM_ANNOTATION, FIELD_MANAGER, FINALIZER, GROUP, VERSION};
 /// kube repeats 429, 503 and 504 for minutes and has no read time-out of its own; a pass must not hang on it.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// Longest part of a refusal that a condition quotes, in characters.
+const LONGEST_REFUSAL: usize = 400;
+
 /// Objects per page of a list.
 const PAGE: u32 = 500;
 
@@ -34,18 +34,18 @@ pub enum WriteError {
     /// The object does not exist any more.
     #[error("the object is gone")]
     Gone,
+    /// It will not do that: rights or admission, in its own words.
+    #[error("the API server refused: {0}")]
+    Refused(String),
+    /// Its discovery document does not list Targets, which it has.
+    #[error("the API server does not list its kinds yet")]
+    Unlisted,
     /// No answer in time.
     #[error("the API server did not answer within {} s", WRITE_TIMEOUT.as_secs())]
     Timeout,
     /// Everything else.
-    #[error("the API server refused: {0}")]
+    #[error("the API server failed: {0}")]
     Other(#[source] Box<kube::Error>),
-}
-
-impl WriteError {
-    fn is_forbidden(&self) -> bool {
-        matches!(self, Self::Other(error) if matches!(&**error, kube::Error::Api(status) if status.code == 403))
-    }
 }
 
 impl From<kube::Error> for WriteError {
@@ -53,24 +53,42 @@ impl From<kube::Error> for WriteError {
         match &error {
             kube::Error::Api(status) if status.code == 409 => Self::Conflict,
             kube::Error::Api(status) if status.code == 404 => Self::Gone,
+            kube::Error::Api(status) if is_refusal(status.code) => Self::Refused(shorten(&status.message)),
             _ => Self::Other(Box::new(error)),
         }
     }
+}
+
+/// Whether the API server has decided: rights (403) and admission (mostly 403, 422 or 400; a webhook chooses any of 4xx).
+/// Not that its answer was about something else: 401 (our token is being replaced), 408, 410, 429.
+const fn is_refusal(code: u16) -> bool {
+    matches!(code, 400 | 402 | 403 | 405 | 406 | 411..=428 | 430..=499)
+}
+
+/// The beginning of a text: it is shown in a condition.
+fn shorten(text: &str) -> String {
+    text.chars().take(LONGEST_REFUSAL).collect()
+}
+
+/// Whether a patch is carried out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Write,
+    /// All but the write: rights and admission are judged.
+    DryRun,
 }
 
 /// Writes Targets.
 #[derive(Clone)]
 pub struct Cluster {
     client: Client,
-    /// Whether the definition of Targets has ever been read.
-    defined: Arc<AtomicBool>,
 }
 
 impl Cluster {
     /// Writes through this client.
     #[must_use]
-    pub fn new(client: Client) -> Self {
-        Self { client, defined: Arc::default() }
+    pub const fn new(client: Client) -> Self {
+        Self { client }
     }
 
     fn api(&self, object: &Target) -> Api<Target> {
@@ -84,7 +102,7 @@ impl Cluster {
     pub async fn claim(&self, object: &Target, claim: &Claim) -> Result<Target, WriteError> {
         let finalizers = with_finalizer(object);
         let annotations = json!({CLAIM_ANNOTATION: claim.render()});
-        self.patch_metadata(object, json!({"finalizers": finalizers, "annotations": annotations})).await
+        self.patch_metadata(object, json!({"finalizers": finalizers, "annotations": annotations}), Mode::Write).await
     }
 
     /// Puts the finalizer back.
@@ -92,7 +110,7 @@ impl Cluster {
     /// # Errors
     /// As [`Self::claim`].
     pub async fn hold(&self, object: &Target) -> Result<Target, WriteError> {
-        self.patch_metadata(object, json!({"finalizers": with_finalizer(object)})).await
+        self.patch_metadata(object, json!({"finalizers": with_finalizer(object)}), Mode::Write).await
     }
 
     /// Removes the claim.
@@ -100,7 +118,7 @@ impl Cluster {
     /// # Errors
     /// As [`Self::claim`].
     pub async fn drop_claim(&self, object: &Target) -> Result<Target, WriteError> {
-        self.patch_metadata(object, json!({"annotations": {CLAIM_ANNOTATION: null}})).await
+        self.patch_metadata(object, json!({"annotations": {CLAIM_ANNOTATION: null}}), Mode::Write).await
     }
 
     /// Removes the finalizer; an object that is already gone is let go just as well.
@@ -108,19 +126,27 @@ impl Cluster {
     /// # Errors
     /// As [`Self::claim`].
     pub async fn release(&self, object: &Target) -> Result<(), WriteError> {
-        let kept: Vec<&String> = object.finalizers().iter().filter(|name| *name != FINALIZER).collect();
-        match self.patch_metadata(object, json!({"finalizers": kept})).await {
+        match self.patch_metadata(object, without_finalizer(object), Mode::Write).await {
             Ok(_) | Err(WriteError::Gone) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    async fn patch_metadata(&self, object: &Target, mut metadata: Value) -> Result<Target, WriteError> {
+    /// Whether the finalizer would be removed, were [`Self::release`] called now. Writes nothing.
+    ///
+    /// # Errors
+    /// As [`Self::claim`].
+    pub async fn try_release(&self, object: &Target) -> Result<(), WriteError> {
+        self.patch_metadata(object, without_finalizer(object), Mode::DryRun).await.map(drop)
+    }
+
+    async fn patch_metadata(&self, object: &Target, mut metadata: Value, mode: Mode) -> Result<Target, WriteError> {
         metadata["resourceVersion"] = json!(object.resource_version());
         metadata["uid"] = json!(object.uid());
         let patch = Patch::Merge(json!({"metadata": metadata}));
+        let params = PatchParams { dry_run: mode == Mode::DryRun, ..as_manager() };
         let api = self.api(object);
-        in_time(api.patch(&object.name_any(), &as_manager(), &patch)).await
+        in_time(api.patch(&object.name_any(), &params, &patch)).await
     }
 
     /// Writes status, if nobody else wrote the object since it was seen.
@@ -143,29 +169,6 @@ impl Cluster {
         match foreign::removal(&applied, &json!(applied.status), &wanted) {
             None => Ok(applied),
             Some(removal) => in_time(api.patch_status(&name, &as_manager(), &Patch::Merge(removal))).await,
-        }
-    }
-
-    /// Whether the definition of Targets is being deleted; "no" where it was never allowed to be read (a namespaced
-    /// installation). An uninstallation takes the right away first and the definition next, while the operator may still
-    /// run: so where it was allowed before, a refusal is no answer.
-    ///
-    /// # Errors
-    /// No answer: nobody knows whether a deletion of a Target is meant for its target in ZITADEL.
-    pub async fn definition_going(&self) -> Result<bool, WriteError> {
-        let api: Api<CustomResourceDefinition> = Api::all(self.client.clone());
-        let name = <Target as kube::CustomResourceExt>::crd_name();
-        match in_time(api.get(name)).await {
-            Ok(definition) => {
-                self.defined.store(true, Ordering::Relaxed);
-                Ok(definition.metadata.deletion_timestamp.is_some())
-            }
-            Err(WriteError::Gone) => Ok(true),
-            Err(error) if error.is_forbidden() && !self.defined.load(Ordering::Relaxed) => {
-                tracing::debug!(%error, "the definition of Targets may not be read; it is taken to stay");
-                Ok(false)
-            }
-            Err(error) => Err(error),
         }
     }
 
@@ -200,6 +203,11 @@ pub async fn list(api: &Api<Guarded>) -> Result<Vec<Guarded>, WriteError> {
 /// An update by our name.
 pub(super) fn as_manager() -> PatchParams {
     PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() }
+}
+
+fn without_finalizer(object: &Target) -> Value {
+    let kept: Vec<&String> = object.finalizers().iter().filter(|name| *name != FINALIZER).collect();
+    json!({"finalizers": kept})
 }
 
 fn with_finalizer(object: &Target) -> Vec<String> {

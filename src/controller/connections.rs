@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::backoff::Backoff;
 use super::cluster::{WriteError, as_manager, in_time};
 use super::context::{Context, needs, shown};
 use super::link::{Key, Link};
@@ -166,6 +167,8 @@ struct Keeper {
     delivered: Vec<Delivered>,
     /// Writes that failed, and when to try again.
     again: HashMap<Key, Instant>,
+    /// Of these writes, by uid.
+    backoff: Backoff,
 }
 
 impl Keeper {
@@ -177,7 +180,16 @@ impl Keeper {
     ) -> Self {
         let nothing = |kind| Delivered { kind, there: HashSet::new(), listing: None, listed: false, failing: false };
         let delivered = kinds.into_iter().map(nothing).collect();
-        Self { context, shards, stop, tasks: TaskTracker::new(), leads: false, delivered, again: HashMap::new() }
+        Self {
+            context,
+            shards,
+            stop,
+            tasks: TaskTracker::new(),
+            leads: false,
+            delivered,
+            again: HashMap::new(),
+            backoff: Backoff::default(),
+        }
     }
 
     /// Begins to use what is known. Whoever begins to lead wakes every Target, so nothing is woken here.
@@ -277,6 +289,9 @@ impl Keeper {
 
     fn lose(&mut self, key: &Key) {
         self.again.remove(key);
+        if let Some(entry) = self.context.links().entry(key) {
+            self.backoff.reset(&entry.offer.uid);
+        }
         if self.context.links().remove(key) && self.leads {
             wake_each(&self.shards, &self.context, |target| Key::of(target) == *key);
         }
@@ -289,7 +304,7 @@ impl Keeper {
             // Whoever wrote first, or took it away, the watch tells.
             Ok(()) | Err(WriteError::Conflict | WriteError::Gone) => drop(self.again.remove(key)),
             Err(error) => {
-                let pause = self.context.backoff().next(&entry.offer.uid);
+                let pause = self.backoff.next(&entry.offer.uid);
                 tracing::warn!(connection = ?key, %error, retry = ?pause, "a write to a connection failed");
                 self.again.insert(key.clone(), Instant::now() + pause);
             }
@@ -339,7 +354,7 @@ impl Keeper {
             return Ok(());
         }
         self.write_status(offer, &status).await?;
-        self.context.backoff().reset(&offer.uid);
+        self.backoff.reset(&offer.uid);
         if news::differs(&offer.report.conditions, &status.conditions) {
             let well = report.health == Health::Ready;
             let kind = if well { EventType::Normal } else { EventType::Warning };

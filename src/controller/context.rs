@@ -1,27 +1,29 @@
 //! What every pass shares.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use kube::runtime::events::{EventType, Recorder, Reporter};
-use kube::runtime::reflector::Store;
+use kube::runtime::reflector::{self, ObjectRef};
 use kube::{Api, Client, Resource, ResourceExt};
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::backoff::Backoff;
 use super::cluster::{self, Cluster, WriteError};
+use super::crd::{CrdReader, Finding};
 use super::duty::Duty;
 use super::holders::{self, Holders};
 use super::link::Key;
 use super::links::Links;
-use super::target::claim_of;
+use super::memory::Memory;
+pub(super) use super::memory::Rest;
+use super::wake::Shard;
 use super::{Guarded, has_finalizer};
 use crate::api::FIELD_MANAGER;
-use crate::api::claim::ClaimState;
 use crate::api::target::{Target, TargetStatus};
 use crate::ops::Metrics;
 use crate::plan::ownership::Place;
@@ -29,6 +31,8 @@ use crate::zitadel::Version;
 
 /// Longest wait at shutdown for creates whose answer is not committed yet.
 const LAST_COMMITS: Duration = Duration::from_secs(25);
+/// How long orphans that are still there may then take to be reported.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 
 /// Shared by all passes.
 pub struct Context {
@@ -42,37 +46,16 @@ pub struct Context {
     backoff: Backoff,
     resync: Duration,
     duty: Duty,
-    stores: OnceLock<Vec<Store<Guarded>>>,
+    crd: CrdReader,
+    shards: OnceLock<Arc<Vec<Shard>>>,
+    stop: OnceLock<CancellationToken>,
     watched: OnceLock<Vec<Api<Guarded>>>,
     filled: Semaphore,
-    memory: Mutex<HashMap<String, Memory>>,
-    /// Objects that were asked to look again since their last pass began, by uid.
-    disturbed: Mutex<HashSet<String>>,
+    memory: Memory,
     creates: TaskTracker,
+    /// The process ends, and waits no longer for what is under way.
+    ending: CancellationToken,
     passes: AtomicU64,
-    /// Objects (uids) that were let go and whose end the watch has not shown yet.
-    let_go: Mutex<HashSet<String>>,
-}
-
-/// What this process knows of an object beyond the cache, which lags behind our own writes.
-#[derive(Debug, Clone)]
-struct Memory {
-    object: Arc<Target>,
-    /// How long the object needs no look, if nothing newer than our own write is seen.
-    rest: Rest,
-    /// What was written and not read back yet.
-    written: Option<Version>,
-}
-
-/// How long an object is left alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rest {
-    /// Not at all.
-    Never,
-    /// Until its next look is due.
-    Until(Instant),
-    /// Until it changes.
-    UntilChange,
 }
 
 impl Context {
@@ -85,20 +68,21 @@ impl Context {
             reporter,
             holders: Holders::default(),
             cluster: Cluster::new(client.clone()),
+            crd: CrdReader::new(client.clone(), duty.reach),
             client,
             links,
             metrics,
             backoff: Backoff::default(),
             resync,
             duty,
-            stores: OnceLock::new(),
+            shards: OnceLock::new(),
+            stop: OnceLock::new(),
             watched: OnceLock::new(),
             filled: Semaphore::new(0),
-            memory: Mutex::default(),
-            disturbed: Mutex::default(),
+            memory: Memory::default(),
             creates: TaskTracker::new(),
+            ending: CancellationToken::new(),
             passes: AtomicU64::new(0),
-            let_go: Mutex::default(),
         }
     }
 
@@ -139,10 +123,20 @@ impl Context {
         &self.duty
     }
 
-    pub(super) fn set_watches(&self, stores: Vec<Store<Guarded>>, watched: Vec<Api<Guarded>>) {
+    pub(super) fn set_watches(&self, shards: Arc<Vec<Shard>>, watched: Vec<Api<Guarded>>, stop: CancellationToken) {
         // Set once, by the one `run` of the process; a second set would be of the same.
-        let _ = self.stores.set(stores);
+        let _ = self.shards.set(shards);
         let _ = self.watched.set(watched);
+        let _ = self.stop.set(stop);
+    }
+
+    /// Ends this long after the process was told to end.
+    pub(super) async fn stopped_for(&self, time: Duration) {
+        match self.stop.get() {
+            Some(stop) => stop.cancelled().await,
+            None => std::future::pending().await,
+        }
+        tokio::time::sleep(time).await;
     }
 
     /// Notes that a watch has delivered its first list.
@@ -153,11 +147,17 @@ impl Context {
         self.filled.add_permits(1);
     }
 
-    /// Finds out whether the definition of Targets may be read, for the time when that is refused.
-    pub async fn definition_looked_for(&self) {
-        if let Err(error) = self.cluster.definition_going().await {
-            tracing::warn!(%error, "the definition of Targets cannot be read yet");
-        }
+    /// Finds out whether the CRD of Targets may be read, for the time when that is refused.
+    pub async fn crd_access_learned(&self) {
+        self.crd.learn_access().await;
+    }
+
+    /// Whether the CRD of Targets is being deleted, and this Target, which is, with it.
+    ///
+    /// # Errors
+    /// No answer: nothing is known.
+    pub(super) async fn look_at_crd(&self, object: &Target) -> Result<Finding, WriteError> {
+        self.crd.look(self.memory.deleting_since(object)).await
     }
 
     /// Waits until this many watches have delivered their first list.
@@ -166,9 +166,14 @@ impl Context {
         let _ = self.filled.acquire_many(watches).await;
     }
 
+    /// The watches and the ways to their queues; none before they are set.
+    pub(super) fn shards(&self) -> &[Shard] {
+        self.shards.get().map_or(&[], |shards| shards.as_slice())
+    }
+
     /// Every Target of the cache.
     pub(super) fn targets(&self) -> Vec<Arc<Guarded>> {
-        self.stores.get().into_iter().flatten().flat_map(Store::state).collect()
+        self.shards().iter().flat_map(|shard| shard.store.state()).collect()
     }
 
     /// The Targets (namespace/name) of the cache that need this connection.
@@ -224,17 +229,7 @@ impl Context {
 
     /// The newer of the cached object and what our own last write returned, and how long it may rest.
     pub(super) fn newest(&self, cached: &Target) -> (Arc<Target>, Rest) {
-        let uid = cached.metadata.uid.as_deref().unwrap_or_default();
-        // A pass that was under way when the object was disturbed has put it to rest all the same.
-        let disturbed = self.disturbed.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
-        let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        match memory.get(uid) {
-            Some(known) if !is_newer(cached, &known.object) => {
-                let over = matches!(known.rest, Rest::Until(due) if due <= Instant::now());
-                (Arc::clone(&known.object), if over || disturbed { Rest::Never } else { known.rest })
-            }
-            _ => (Arc::new(cached.clone()), Rest::Never),
-        }
+        self.memory.newest(cached)
     }
 
     /// The status that this process last wrote or agreed with, where somebody else has written another one since: status
@@ -243,69 +238,70 @@ impl Context {
     /// While a claim is open its create may be committed beside a pass; and a claim that this process has not written is
     /// another replica's, whose status counts.
     pub(super) fn overwritten(&self, seen: &Target) -> Option<TargetStatus> {
-        let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = &memory.get(seen.metadata.uid.as_deref()?)?.object;
-        let written = known.status.as_ref().filter(|_| is_newer(seen, known))?;
-        let (own, shown) = (claim_of(known), claim_of(seen));
-        let open = matches!(&own, ClaimState::Held(claim) if claim.is_open(written.id.as_deref()));
-        let ours = !open && (shown == own || shown == ClaimState::Absent);
-        (ours && seen.status.as_ref() != Some(written)).then(|| written.clone())
+        self.memory.overwritten(seen)
     }
 
     /// Remembers an object as the API server returned it.
     pub(super) fn remember(&self, object: &Arc<Target>, rest: Rest, written: Option<Version>) {
-        let Some(uid) = object.metadata.uid.clone() else { return };
-        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        memory.insert(uid, Memory { object: Arc::clone(object), rest, written });
+        self.memory.remember(object, rest, written);
     }
 
     /// Notes the newest state that the write side is known to have, as soon as it is known: the pass may end anyhow.
     pub(super) fn note_written(&self, object: &Arc<Target>, written: Option<&Version>) {
-        if self.written(object).as_ref() == written {
-            return;
-        }
-        let Some(uid) = object.metadata.uid.clone() else { return };
-        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = memory.entry(uid).or_insert_with(|| Memory {
-            object: Arc::clone(object),
-            rest: Rest::Never,
-            written: None,
-        });
-        known.written = written.cloned();
+        self.memory.note_written(object, written);
     }
 
     /// What an earlier pass wrote to the object's target and could not read back yet.
     pub(super) fn written(&self, object: &Target) -> Option<Version> {
-        let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        memory.get(object.metadata.uid.as_deref().unwrap_or_default()).and_then(|known| known.written.clone())
+        self.memory.written(object)
     }
 
     /// Ends the rest of an object: the cause of its trouble may be gone.
     pub(super) fn disturb(&self, object: &Target) {
-        let uid = object.metadata.uid.as_deref().unwrap_or_default();
-        self.backoff.reset(uid);
-        self.disturbed.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned());
+        self.backoff.reset(object.metadata.uid.as_deref().unwrap_or_default());
+        self.memory.disturb(object);
     }
 
     /// Forgets an object that is gone.
     pub(super) fn forget(&self, object: &Target) {
-        let uid = object.metadata.uid.as_deref().unwrap_or_default();
+        self.forget_uid(object.metadata.uid.as_deref().unwrap_or_default());
+    }
+
+    fn forget_uid(&self, uid: &str) {
         self.backoff.reset(uid);
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
-        self.disturbed.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        self.memory.forget(uid);
     }
 
-    /// Notes that an object is about to be let go. One whose end no watch shows (it fell between two lists) stays
-    /// noted: 36 bytes.
+    /// Takes in that the watch shows the end of an object, and tells whether this process has let it go.
+    pub(super) fn ended(&self, object: &Guarded) -> bool {
+        let uid = object.meta().uid.as_deref().unwrap_or_default();
+        self.forget_uid(uid);
+        self.memory.was_let_go(uid)
+    }
+
+    /// Forgets an object after its pass if it was deleted meanwhile: what the pass has noted came after its end.
+    pub(super) fn forget_if_gone<K: reflector::Lookup>(&self, reference: &ObjectRef<K>) {
+        let Some(uid) = &reference.extra.uid else { return };
+        let mut here = ObjectRef::<Guarded>::new(&reference.name);
+        here.namespace.clone_from(&reference.namespace);
+        let lives =
+            |shard: &Shard| shard.store.get(&here).is_some_and(|object| object.meta().uid.as_ref() == Some(uid));
+        if !self.shards().iter().any(lives) {
+            self.forget_uid(uid);
+        }
+    }
+
+    /// Forgets what a new list does not show: no watch event tells of an object that went between two lists.
+    pub(super) fn forget_unlisted(&self) {
+        let living: HashSet<String> = self.targets().iter().filter_map(|object| object.meta().uid.clone()).collect();
+        self.backoff.keep_only(&living);
+        self.memory.keep_only(&living);
+        self.metrics.targets().waits().keep_only(&living);
+    }
+
+    /// Notes that an object is about to be let go.
     pub(super) fn letting_go(&self, object: &Target) {
-        let uid = object.metadata.uid.clone().unwrap_or_default();
-        self.let_go.lock().unwrap_or_else(PoisonError::into_inner).insert(uid);
-    }
-
-    /// Whether this process has let an object go, whose end the watch has just shown.
-    pub(super) fn was_let_go(&self, object: &Target) -> bool {
-        let uid = object.metadata.uid.as_deref().unwrap_or_default();
-        self.let_go.lock().unwrap_or_else(PoisonError::into_inner).remove(uid)
+        self.memory.letting_go(object);
     }
 
     /// A number for a pass, by which its lines in the log are found.
@@ -317,11 +313,22 @@ impl Context {
         &self.creates
     }
 
-    /// Waits until every create in flight is answered and committed.
+    /// Ends when the process waits no longer for what is under way.
+    pub(super) const fn ending(&self) -> &CancellationToken {
+        &self.ending
+    }
+
+    /// Waits until every create in flight is answered and committed, and every orphan deleted.
     pub(super) async fn finish_creates(&self) {
         self.creates.close();
         if tokio::time::timeout(LAST_COMMITS, self.creates.wait()).await.is_err() {
-            tracing::error!("a create was not committed in time; the next start settles it by its claim");
+            tracing::error!(
+                "a create was not committed, or an orphaned target not deleted, in time; the next start settles creates by \
+                 their claims"
+            );
+            self.ending.cancel();
+            // What is not done by then has been logged above.
+            let _ = tokio::time::timeout(LAST_WORDS, self.creates.wait()).await;
         }
     }
 }
@@ -334,13 +341,4 @@ pub(super) fn needs(target: &Target, key: &Key) -> bool {
 /// namespace/name.
 pub(super) fn shown(object: &impl Resource) -> String {
     format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any())
-}
-
-/// Compares by resourceVersion, which Kubernetes orders as a number (KEP-5504; etcd revisions before).
-fn is_newer(cached: &Target, known: &Target) -> bool {
-    let version = |object: &Target| object.metadata.resource_version.as_deref()?.parse::<u64>().ok();
-    match (version(cached), version(known)) {
-        (Some(cached), Some(known)) => cached > known,
-        _ => true,
-    }
 }

@@ -28,8 +28,8 @@ pub(super) struct Create {
 pub(super) enum End {
     /// The call failed.
     Refused(Error),
-    /// The object was gone, or held another target, before the id could be recorded.
-    Orphaned,
+    /// The object was gone, or held another target, before this id could be recorded.
+    Orphaned(TargetId),
 }
 
 /// Pause between two attempts to commit while the API server is in trouble.
@@ -46,10 +46,7 @@ impl Create {
         }
         // Somebody took the finalizer away, or a forged status stands there: what was just made has no owner.
         warn!(id = %created.id, "the object vanished during its create; deleting the target again");
-        if let Err(error) = client.delete(&created.id).await {
-            warn!(id = %created.id, %error, "the orphaned target could not be deleted");
-        }
-        Err(End::Orphaned)
+        Err(End::Orphaned(created.id))
     }
 
     /// Records the id, on whatever the object has become meanwhile, again and again until it lands. `None` if there is

@@ -18,6 +18,17 @@ pub struct Duty {
     pub leadership: Leadership,
     /// The labels of the Targets that it cares for.
     pub labels: Selector,
+    /// The namespaces that it watches.
+    pub reach: Reach,
+}
+
+/// Where an operator watches, and so where its rights come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// All namespaces, by a ClusterRole.
+    Cluster,
+    /// Some, by a Role in each, which may be deleted along with its namespace.
+    Namespaces,
 }
 
 impl Duty {

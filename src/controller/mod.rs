@@ -12,6 +12,7 @@ pub mod cluster;
 pub mod connection;
 mod connections;
 pub mod context;
+mod crd;
 mod create;
 pub mod duty;
 pub mod figures;
@@ -19,10 +20,12 @@ mod foreign;
 mod holders;
 pub mod link;
 pub mod links;
+mod memory;
 mod namespaces;
 pub mod news;
 pub mod observer;
 pub mod offer;
+mod orphan;
 mod reconcile;
 mod secrets;
 pub mod target;
@@ -73,8 +76,8 @@ pub async fn run(context: Arc<Context>, namespaces: &[String], stop: Cancellatio
         wakers.push(wake::Shard { store: reader.clone(), wake });
         controllers.push(one(api, writer, reader, woken, Arc::clone(&context), stop.clone()));
     }
-    context.set_watches(wakers.iter().map(|shard| shard.store.clone()).collect(), watched);
     let shards = Arc::new(wakers);
+    context.set_watches(Arc::clone(&shards), watched, stop.clone());
     let leading = lead(Arc::clone(&context), Arc::clone(&shards), stop.clone());
     let connections = connections::run(Arc::clone(&context), namespaces, shards, stop);
     future::join3(future::join_all(controllers), Box::pin(leading), Box::pin(connections)).await;
@@ -115,9 +118,17 @@ async fn one(
         .inspect(told)
         .inspect(figures::waits(context.metrics()))
         .inspect(move |event| match event {
-            Ok(watcher::Event::InitDone) if unfilled.swap(false, Ordering::Relaxed) => shared.filled(),
-            Ok(watcher::Event::Delete(object @ DeserializeGuard(Ok(gone)))) if shared.duty().calls_for(object) => {
-                tokio::spawn(vanished::report(Arc::clone(&shared), gone.clone()));
+            Ok(watcher::Event::InitDone) => {
+                shared.forget_unlisted();
+                if unfilled.swap(false, Ordering::Relaxed) {
+                    shared.filled();
+                }
+            }
+            Ok(watcher::Event::Delete(object)) => {
+                let let_go = shared.ended(object);
+                if let (DeserializeGuard(Ok(gone)), false, true) = (object, let_go, shared.duty().calls_for(object)) {
+                    tokio::spawn(vanished::report(Arc::clone(&shared), gone.clone()));
+                }
             }
             _ => {}
         })
@@ -136,8 +147,14 @@ async fn one(
         .graceful_shutdown_on(async move { stop.cancelled().await })
         .run(reconcile::reconcile, reconcile::on_error, Arc::clone(&context))
         .for_each(move |ended| {
-            if let Err(Error::ObjectNotFound(gone)) = ended {
-                context.metrics().queue().forget(&reconcile::shown_gone(&gone));
+            match ended {
+                Ok((object, _)) => context.forget_if_gone(&object),
+                Err(Error::ReconcilerFailed(_, object)) => context.forget_if_gone(&*object),
+                Err(Error::ObjectNotFound(gone)) => {
+                    context.metrics().queue().forget(&reconcile::shown_gone(&gone));
+                    context.forget_if_gone(&*gone);
+                }
+                Err(Error::QueueError(_) | Error::RunnerError(_)) => {}
             }
             future::ready(())
         });

@@ -7,7 +7,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource;
-use kube::runtime::events::{Event, EventType};
+use kube::runtime::events::{Event, EventType, Recorder};
 
 use tracing::{info, warn};
 
@@ -82,7 +82,10 @@ pub async fn tell_loss(context: &Context, object: &Target, id: &str) {
 
 /// Tells what an object that went without being let go has left in ZITADEL.
 pub async fn tell_left(context: &Context, object: &Target, text: &str) {
-    publish(context, object, EventType::Warning, "LeftBehind", "Delete", text).await;
+    // Each names something else that is left, so they are no series: a series keeps its first note.
+    let recorder = context.recorder(EventType::Normal);
+    let event = event(EventType::Warning, "LeftBehind", "Delete", text);
+    emit(&recorder, &event, &object.object_ref(&())).await;
 }
 
 /// Warns of a name that may stay taken after its target is deleted.
@@ -108,15 +111,16 @@ pub(super) async fn publish_on(
     action: &str,
     text: &str,
 ) {
-    let event = Event {
-        type_,
-        reason: reason.to_owned(),
-        note: Some(shorten(text)),
-        action: action.to_owned(),
-        secondary: None,
-    };
-    if let Err(error) = context.recorder(type_).publish(&event, reference).await {
-        tracing::debug!(%error, reason, "an Event was not emitted");
+    emit(&context.recorder(type_), &event(type_, reason, action, text), reference).await;
+}
+
+fn event(type_: EventType, reason: &str, action: &str, text: &str) -> Event {
+    Event { type_, reason: reason.to_owned(), note: Some(shorten(text)), action: action.to_owned(), secondary: None }
+}
+
+async fn emit(recorder: &Recorder, event: &Event, reference: &ObjectReference) {
+    if let Err(error) = recorder.publish(event, reference).await {
+        tracing::debug!(%error, reason = event.reason, "an Event was not emitted");
     }
 }
 

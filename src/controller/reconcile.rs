@@ -27,6 +27,10 @@ use crate::ops::traces;
 /// How soon a pass that lost a race looks again.
 const AFTER_CONFLICT: Duration = Duration::from_millis(200);
 
+/// How long a pass may go on when the process has been told to end. What it leaves undone is done after the next start, and
+/// a create goes on by itself.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+
 /// [`shown`], of an object that is not there any more.
 pub(super) fn shown_gone(gone: &ObjectRef<DynamicObject>) -> String {
     format!("{}/{}", gone.namespace.as_deref().unwrap_or_default(), gone.name)
@@ -71,13 +75,17 @@ pub async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Ac
     let guard = context.metrics().pass();
     let seen = Arc::clone(&newest);
     let pass = AssertUnwindSafe(Pass::new(&context, newest).run().instrument(span.clone())).catch_unwind();
-    let result = match tokio::time::timeout(PASS_DEADLINE, pass).await {
-        Ok(Ok(result)) => result,
-        Ok(Err(_)) => {
+    let ended = tokio::select! {
+        ended = tokio::time::timeout(PASS_DEADLINE, pass) => ended.ok(),
+        () = context.stopped_for(STOP_GRACE) => Some(Ok(Err(PassError::Stopping))),
+    };
+    let result = match ended {
+        Some(Ok(result)) => result,
+        Some(Err(_)) => {
             context.metrics().panicked();
             Err(PassError::Internal("a pass panicked"))
         }
-        Err(_) => {
+        None => {
             context.metrics().timed_out();
             Err(PassError::Deadline)
         }

@@ -12,10 +12,12 @@ use tracing::Instrument;
 use super::backoff::jittered;
 use super::cluster::{Cluster, WriteError};
 use super::context::{Context, Rest};
+use super::crd::Finding;
 use super::create::{Create, End};
 use super::link::Link;
+use super::orphan::Orphan;
 use super::reconcile::again;
-use super::{PASS_DEADLINE, has_finalizer, news};
+use super::{PASS_DEADLINE, has_finalizer, news, vanished, wake};
 use crate::api::claim::{Claim, ClaimState};
 use crate::api::condition::{ConditionType, Health, find, own};
 use crate::api::reason::Reason;
@@ -25,7 +27,7 @@ use crate::ops::metrics::DriftAction;
 use crate::ops::traces;
 use crate::plan::ownership::Rival;
 use crate::plan::{
-    self, Answer, Candidate, Connection, Deed, Facts, Object, Release, RemoteFacts, Retry, Step, Verdict,
+    self, Answer, Candidate, Connection, Crd, Deed, Facts, Object, Release, RemoteFacts, Retry, Step, Verdict,
 };
 use crate::zitadel::client::Turn;
 use crate::zitadel::{Client, Error, Identity, TargetConfig, TargetName};
@@ -45,6 +47,9 @@ pub enum PassError {
     /// The pass took too long.
     #[error("the pass took longer than {} s", PASS_DEADLINE.as_secs())]
     Deadline,
+    /// The process ends.
+    #[error("the operator is stopping")]
+    Stopping,
     /// A bug: the pass panicked, or the planner did not come to an end.
     #[error("internal error: {0}")]
     Internal(&'static str),
@@ -57,9 +62,11 @@ impl PassError {
             Self::Write(WriteError::Conflict) => "conflict",
             Self::Write(WriteError::Gone) => "gone",
             Self::Write(WriteError::Timeout) => "timeout",
-            Self::Write(WriteError::Other(_)) => "write",
+            Self::Write(WriteError::Refused(_)) => "refused",
+            Self::Write(WriteError::Unlisted | WriteError::Other(_)) => "write",
             Self::Unreadable(_) => "unreadable",
             Self::Deadline => "deadline",
+            Self::Stopping => "stopping",
             Self::Internal(_) => "internal",
         }
     }
@@ -76,7 +83,7 @@ pub(super) struct Pass<'a> {
     turn: Option<Turn>,
     rival: Option<Rival>,
     co_holder: Option<Rival>,
-    definition_going: bool,
+    crd: Finding,
     deed: Deed,
     began: Instant,
     /// When this generation was applied, if it has not been Ready since then, as far as that is known.
@@ -105,7 +112,7 @@ impl<'a> Pass<'a> {
             turn: None,
             rival: None,
             co_holder: None,
-            definition_going: false,
+            crd: Finding::Read(Crd::Stays),
             deed: Deed::default(),
             began: Instant::now(),
             applied,
@@ -113,11 +120,21 @@ impl<'a> Pass<'a> {
     }
 
     pub(super) async fn run(mut self) -> Result<Action, PassError> {
+        match self.take_steps().await {
+            Err(PassError::Write(WriteError::Refused(why))) => self.refused(why).await,
+            ended => ended,
+        }
+    }
+
+    async fn take_steps(&mut self) -> Result<Action, PassError> {
         self.restore_status().await?;
         self.rival = self.find_rival();
         self.co_holder = self.find_co_holder();
-        if self.object.metadata.deletion_timestamp.is_some() {
-            self.definition_going = self.cluster().definition_going().await?;
+        if self.is_deleting() && !vanished::keeps(&self.object) {
+            self.crd = self.context.look_at_crd(&self.object).await?;
+            if let Finding::TooEarly(pause) = self.crd {
+                return Ok(again(self.context, &*self.object, pause));
+            }
         }
         for _ in 0..MOST_STEPS {
             let step = self.ask();
@@ -142,13 +159,31 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
+    fn is_deleting(&self) -> bool {
+        self.object.metadata.deletion_timestamp.is_some()
+    }
+
+    /// The API server refuses a write: said on the object, as status may be writable all the same, or else by an Event and
+    /// the log alone.
+    async fn refused(&mut self, why: String) -> Result<Action, PassError> {
+        let verdict = plan::refusal::write_refused(self.is_deleting(), &self.facts, &why);
+        match self.finish(&verdict).await {
+            Err(PassError::Write(WriteError::Refused(_))) => {
+                self.context.metrics().failed(verdict.reason, true);
+                self.report(&verdict, true).await;
+                Err(WriteError::Refused(why).into())
+            }
+            ended => ended,
+        }
+    }
+
     fn ask(&self) -> Step {
         let object = &self.object;
         let status = object.status.clone().unwrap_or_default();
         let view = Object {
             name: object.metadata.name.as_deref().unwrap_or_default(),
             generation: object.metadata.generation.unwrap_or_default(),
-            deleting: object.metadata.deletion_timestamp.is_some(),
+            deleting: self.is_deleting(),
             finalized: has_finalizer(object.metadata.finalizers.as_deref()),
             claim: &self.claim,
             spec: &object.spec,
@@ -157,7 +192,10 @@ impl<'a> Pass<'a> {
             co_holder: self.co_holder.as_ref(),
             uid: object.metadata.uid.as_deref().unwrap_or_default(),
             born: object.creation_timestamp().map_or(Timestamp::MIN, |time| time.0),
-            definition_going: self.definition_going,
+            crd: match self.crd {
+                Finding::Read(crd) | Finding::Discovered(crd) => crd,
+                Finding::TooEarly(_) => Crd::Unreadable,
+            },
         };
         // Before there is a connection, no decision rests on the time.
         let now = self.link.as_ref().map_or_else(Timestamp::now, |link| link.connector.client().server_now());
@@ -215,6 +253,7 @@ impl<'a> Pass<'a> {
                 let result = self.update(&id, &change).await;
                 if let (Some(name), true) = (&change.name, result.is_ok()) {
                     self.warn_of_name(name).await;
+                    self.free_name(Some(name));
                 }
                 Answer::Updated(change, raise, result)
             }
@@ -224,7 +263,18 @@ impl<'a> Pass<'a> {
             }
             Step::History(id) => Answer::History(self.history(&id).await),
             Step::Trace(id) => Answer::Traced(self.origin(&id).await),
-            Step::Delete(id) => Answer::Deleted(self.delete(&id).await),
+            Step::TryRelease => {
+                self.try_release().await?;
+                Answer::Releasable
+            }
+            Step::Delete(id) => {
+                let result = self.delete(&id).await;
+                // What is replaced keeps its name.
+                if result.is_ok() && self.is_deleting() {
+                    self.free_name(None);
+                }
+                Answer::Deleted(result)
+            }
             Step::Wait(pause) => {
                 tokio::time::sleep(pause).await;
                 return Ok(Next::Waited);
@@ -237,6 +287,28 @@ impl<'a> Pass<'a> {
             }
         };
         Ok(Next::Learned(answer))
+    }
+
+    /// Asks whether the finalizer could go. Where the rights come from the object's namespace they may be deleted with it at
+    /// any moment, so status says first what is about to be done.
+    async fn try_release(&mut self) -> Result<(), PassError> {
+        if matches!(self.crd, Finding::Discovered(_)) {
+            let status = self.rendered(&plan::refusal::deleting());
+            if self.object.status.as_ref() != Some(&status) {
+                let written = self.cluster().write_status(&self.object, &status).await?;
+                self.take(written);
+            }
+        }
+        Ok(self.cluster().try_release(&self.object).await?)
+    }
+
+    /// Wakes who waits for the name that this object's target had until now.
+    fn free_name(&self, now: Option<&TargetName>) {
+        let recorded = self.object.status.as_ref().and_then(|status| status.name.clone());
+        let had = recorded.unwrap_or_else(|| wake::wanted_name(&self.object));
+        if now.is_none_or(|now| !now.same_as(&had)) {
+            wake::wake_waiting_for_name(self.context, &self.object, &had);
+        }
     }
 
     pub(super) fn requested(&self) -> Option<&str> {
@@ -303,11 +375,16 @@ impl<'a> Pass<'a> {
             connection,
         };
         let (posted, context) = (config.clone(), Arc::clone(self.context));
+        let (object, connector) = (Arc::clone(&self.object), Arc::clone(&link.connector));
         let creating = async move {
             let result = task.run(turn, &posted).await;
             match &result {
                 Err(End::Refused(error)) if error.may_have_committed() => context.metrics().targets().outcome_unknown(),
-                Err(End::Orphaned) => context.metrics().targets().orphan_found(),
+                Err(End::Orphaned(id)) => {
+                    context.metrics().targets().orphan_found();
+                    let orphan = Orphan { id: id.clone(), object, connector };
+                    context.creates().spawn(orphan.remove(Arc::clone(&context)));
+                }
                 Ok(_) | Err(End::Refused(_)) => {}
             }
             result
@@ -319,7 +396,7 @@ impl<'a> Pass<'a> {
                 Ok(Answer::Created(config, created))
             }
             Ok(Err(End::Refused(error))) => Ok(Answer::CreateFailed(error)),
-            Ok(Err(End::Orphaned)) => Err(WriteError::Gone.into()),
+            Ok(Err(End::Orphaned(_))) => Err(WriteError::Gone.into()),
             Err(_) => Err(PassError::Internal("a create panicked")),
         }
     }
@@ -346,10 +423,14 @@ impl<'a> Pass<'a> {
     }
 
     async fn release(&self, release: Release) -> Result<Action, PassError> {
-        news::tell_release(self.context, &self.object, release, self.began.elapsed()).await;
         self.context.letting_go(&self.object);
         self.cluster().release(&self.object).await?;
+        // Told once, and only of what has gone: a refused or lost release is tried again.
+        news::tell_release(self.context, &self.object, release, self.began.elapsed()).await;
         self.context.forget(&self.object);
+        if release == Release::NothingRemote {
+            self.free_name(None);
+        }
         Ok(Action::await_change())
     }
 

@@ -22,9 +22,9 @@ enum Left {
     Create(String),
 }
 
-/// Tells of an object that the watch reports as gone, if something of it is left in ZITADEL.
+/// Tells of an object that the watch reports as gone, and that this process has not let go, if something of it is left in ZITADEL.
 pub(super) async fn report(context: Arc<Context>, object: Target) {
-    if context.was_let_go(&object) || keeps(&object) {
+    if keeps(&object) {
         return;
     }
     let Some(left) = left_by(&object) else { return };
@@ -44,7 +44,8 @@ pub(super) async fn report(context: Arc<Context>, object: Target) {
     news::tell_left(&context, &object, &text).await;
 }
 
-fn keeps(object: &Target) -> bool {
+/// Whether nothing is deleted in ZITADEL when the object is.
+pub(super) fn keeps(object: &Target) -> bool {
     object.spec.deletion_policy.unwrap_or_default() == DeletionPolicy::Retain
         || object.spec.management_policy.unwrap_or_default() == ManagementPolicy::Observe
 }

@@ -15,8 +15,10 @@ use super::connection::{Due, Standing};
 use super::context::{Context, shown};
 use super::link::{Inputs, Key, Link};
 use super::observer;
+use crate::api::names::TargetName;
 use crate::api::reason::Reason;
 use crate::api::target::Target;
+use crate::plan::ownership::Place;
 
 /// The objects of one watch, and the way to their queue.
 #[derive(Debug)]
@@ -38,14 +40,20 @@ impl Shard {
     }
 }
 
-/// Probes a connection that is down or in doubt, looks at what it depends on, and wakes who is concerned.
+/// Probes a connection that is down or in doubt, looks at what it depends on, and wakes who is concerned, until `stop`: a
+/// probe of a slow server takes a minute, and is given up.
 pub(super) async fn tend(context: Arc<Context>, link: Arc<Link>, shards: Arc<Vec<Shard>>, stop: CancellationToken) {
+    // None: it was told to end.
+    let _ = stop.run_until_cancelled(monitor(&context, &link, &shards)).await;
+}
+
+async fn monitor(context: &Arc<Context>, link: &Arc<Link>, shards: &[Shard]) {
     let connector = Arc::clone(&link.connector);
     let mut seen = 0;
     let mut known = Standing::Unknown;
     if link.key != Key::Default {
         // Its status says how it stands, also while no Target uses it.
-        drop(stop.run_until_cancelled(connector.ensure()).await);
+        drop(connector.ensure().await);
     }
     // What is there now is what the first probe has used.
     changed(&link.inputs, &mut seen).await;
@@ -53,7 +61,6 @@ pub(super) async fn tend(context: Arc<Context>, link: Arc<Link>, shards: Arc<Vec
     loop {
         let due = connector.due().await;
         tokio::select! {
-            () = stop.cancelled() => return,
             // Passes probe too: whoever did, the outcome is seen below.
             () = connector.changed() => {}
             () = come(due) => drop(connector.ensure().await),
@@ -64,7 +71,7 @@ pub(super) async fn tend(context: Arc<Context>, link: Arc<Link>, shards: Arc<Vec
                     connector.retry_now().await;
                     // Where all is well it is tried as well: its next call may be a day away.
                     connector.renew().await;
-                    wake(&shards, &context, &link.key, waits_for_connection);
+                    wake(shards, context, &link.key, waits_for_connection);
                 }
                 // The probe that follows says what is wrong.
                 Inspection::Lost => connector.renew().await,
@@ -76,12 +83,12 @@ pub(super) async fn tend(context: Arc<Context>, link: Arc<Link>, shards: Arc<Vec
             (_, Standing::Unknown) => continue,
             (Standing::Down(_), Standing::Up) => {
                 // One list first, so that those who wait need no read of their own.
-                observer::refresh(&context, &link).await;
-                wake(&shards, &context, &link.key, waits_for_connection);
+                observer::refresh(context, link).await;
+                wake(shards, context, &link.key, waits_for_connection);
             }
             // What only a person can mend is told on all objects; an outage that passes, on those in work.
             (before, Standing::Down(reason)) if needs_a_person(reason) && before != standing => {
-                wake(&shards, &context, &link.key, |reason| reason == Reason::Available);
+                wake(shards, context, &link.key, |reason| reason == Reason::Available);
             }
             _ => {}
         }
@@ -127,6 +134,29 @@ fn wake(shards: &[Shard], context: &Context, key: &Key, concerned: impl Fn(Reaso
     wake_each(shards, context, |target| Key::of(target) == *key && target.ready_reason().is_some_and(&concerned));
 }
 
+/// Wakes the Targets that want this name, which `by` has just freed in ZITADEL: their next try may be minutes away. Also
+/// those that do not say so yet, whose create or rename may be on its way back with "taken".
+pub(super) fn wake_waiting_for_name(context: &Context, by: &Target, name: &str) {
+    let Ok(name) = name.parse::<TargetName>() else { return };
+    let place = context.place(by);
+    wake_each(context.shards(), context, |target| {
+        target.metadata.uid != by.metadata.uid
+            && waits_for_name(target, &name)
+            && Place::is_one(place.as_ref(), context.place(target).as_ref())
+    });
+}
+
+/// Whether a Target wants this name and does not have it.
+fn waits_for_name(target: &Target, name: &TargetName) -> bool {
+    let held = target.status.as_ref().and_then(|status| status.name.as_deref());
+    name.same_as(&wanted_name(target)) && !held.is_some_and(|held| name.same_as(held))
+}
+
+/// The name that a Target is to have in ZITADEL.
+pub(super) fn wanted_name(target: &Target) -> String {
+    target.spec.name.clone().or_else(|| target.metadata.name.clone()).unwrap_or_default()
+}
+
 /// Wakes the Targets of which this is true.
 pub(super) fn wake_each(shards: &[Shard], context: &Context, concerned: impl Fn(&Target) -> bool) {
     for shard in shards {
@@ -139,7 +169,8 @@ pub(super) fn wake_each(shards: &[Shard], context: &Context, concerned: impl Fn(
     }
 }
 
-const fn needs_a_person(reason: Reason) -> bool {
+/// Whether nothing but a person ends it.
+pub(super) const fn needs_a_person(reason: Reason) -> bool {
     matches!(
         reason,
         Reason::ActionsDisabled

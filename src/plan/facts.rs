@@ -168,6 +168,8 @@ pub enum Answer {
     History(Result<Option<Newest>, Error>),
     /// Of Trace: who created the target; `None` if nobody ever did.
     Traced(Result<Option<Origin>, Error>),
+    /// Of TryRelease, when the API server would remove the finalizer.
+    Releasable,
     /// Of Delete.
     Deleted(Result<(), Error>),
     /// Of Wait, Hold, Redate and DropClaim: nothing is learned but that it was done.
@@ -198,6 +200,7 @@ impl Answer {
             | Self::Surveyed(_)
             | Self::Created(..)
             | Self::Committed(_)
+            | Self::Releasable
             | Self::Done => None,
         }
     }
@@ -210,6 +213,16 @@ pub struct Refused {
     pub name: Option<Error>,
     /// The endpoint is denied.
     pub endpoint: Option<Error>,
+}
+
+/// What is known of the end of our finalizer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Finalizer {
+    /// The API server was not asked.
+    #[default]
+    Unproven,
+    /// It would remove it.
+    Removable,
 }
 
 /// What the pass knows.
@@ -247,6 +260,7 @@ pub struct Facts {
     pub(super) update_failed: Option<Error>,
     pub(super) history: Option<Result<Option<Newest>, Error>>,
     pub(super) origin: Option<Result<Option<Origin>, Error>>,
+    pub(super) finalizer: Finalizer,
     pub(super) deleted: Option<Result<(), Error>>,
     /// How often this pass has waited for the read side.
     pub(super) waits: u32,
@@ -296,6 +310,7 @@ impl Facts {
             Answer::Updated(change, raise, result) => self.learn_update(change, raise, result),
             Answer::History(newest) => self.history = Some(newest),
             Answer::Traced(origin) => self.origin = Some(origin),
+            Answer::Releasable => self.finalizer = Finalizer::Removable,
             Answer::Deleted(result) => self.deleted = Some(result),
             Answer::Done => {}
         }

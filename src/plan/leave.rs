@@ -5,12 +5,12 @@ use jiff::Timestamp;
 use super::adopt::forbidden;
 use super::connection::is_hearsay;
 use super::custody::vouch;
-use super::facts::{Connection, Facts};
+use super::facts::{Connection, Facts, Finalizer};
 use super::name_holder::Holder;
 use super::settle::{Awaited, Recovery, Settlement};
-use super::{Object, Release, Step, Verdict};
+use super::{Crd, Object, Release, Step, Verdict, refusal};
 use crate::api::claim::Claim;
-use crate::zitadel::TargetName;
+use crate::zitadel::{TargetId, TargetName};
 
 /// The way out: nothing of ours may stay behind, and nothing of others may be touched.
 pub(super) fn delete(object: &Object<'_>, facts: &Facts, now: Timestamp) -> Step {
@@ -31,6 +31,9 @@ pub(super) fn delete(object: &Object<'_>, facts: &Facts, now: Timestamp) -> Step
     let (claim, id) = (object.open_claim(), object.id());
     if claim.is_none() && id.is_none() {
         return Step::Release(Release::NothingRemote);
+    }
+    if object.crd == Crd::Unreadable {
+        return Step::Finish(refusal::crd_unreadable());
     }
     if let Some(obstacle) = &facts.obstacle {
         return Step::Finish(Verdict::unconnected(obstacle).while_deleting());
@@ -60,9 +63,17 @@ pub(super) fn delete(object: &Object<'_>, facts: &Facts, now: Timestamp) -> Step
         (None, Some(id)) => match vouch(object, &id, None, connection, facts) {
             Some(Step::Finish(verdict)) => Step::Finish(verdict.while_deleting()),
             Some(step) => step,
-            None => Step::Delete(id),
+            None => delete_target(id, facts),
         },
         (None, None) => Step::Release(Release::NothingRemote),
+    }
+}
+
+/// Nothing is deleted in ZITADEL for an object that could not go afterwards: it would say Ready of what is gone.
+fn delete_target(id: TargetId, facts: &Facts) -> Step {
+    match facts.finalizer {
+        Finalizer::Unproven => Step::TryRelease,
+        Finalizer::Removable => Step::Delete(id),
     }
 }
 
@@ -72,7 +83,7 @@ fn abandon(object: &Object<'_>, claim: &Claim, connection: &Connection, facts: &
     let recovery = Recovery { object, claim, name: &name, connection, facts, now };
     match recovery.settle() {
         Settlement::Do(step) => step,
-        Settlement::Ours(candidate) => Step::Delete(candidate.id),
+        Settlement::Ours(candidate) => delete_target(candidate.id, facts),
         // What another object's create made, before this one was, stays.
         Settlement::NeedsAdoption(_) => Step::Release(Release::Retained),
         Settlement::Nothing => match recovery.holder() {

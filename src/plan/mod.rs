@@ -17,6 +17,7 @@ mod name_holder;
 pub mod names;
 pub mod ownership;
 pub mod policy;
+pub mod refusal;
 pub mod settle;
 pub mod spec;
 pub mod status;
@@ -76,8 +77,19 @@ pub struct Object<'a> {
     /// `metadata.creationTimestamp`, in the clock of the API server. What was created in ZITADEL before is not this
     /// object's own work, whatever its annotations say.
     pub born: Timestamp,
-    /// Whether the definition of Targets itself is being deleted: then every Target is let go as with Retain.
-    pub definition_going: bool,
+    /// What is known of the CRD of Targets; matters while the object is being deleted.
+    pub crd: Crd,
+}
+
+/// Whether the CRD of Targets is being deleted, and every Target with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Crd {
+    /// It stays: the deletion of a Target is meant for its target in ZITADEL.
+    Stays,
+    /// It is being deleted: every Target is released as with Retain.
+    Deleting,
+    /// Nobody may read it: no deletion is known to be meant for ZITADEL.
+    Unreadable,
 }
 
 impl Object<'_> {
@@ -101,7 +113,7 @@ impl Object<'_> {
     fn retained(&self) -> bool {
         let wanted = self.spec.deletion_policy.unwrap_or_default() == DeletionPolicy::Retain;
         let shared = self.rival.is_some() || self.co_holder.is_some();
-        wanted || self.definition_going || self.observed_only() || shared
+        wanted || self.crd == Crd::Deleting || self.observed_only() || shared
     }
 
     /// Whether the claim on the object was made by another one: the object is a copy, from a backup or by hand.
@@ -187,6 +199,8 @@ pub enum Step {
     History(TargetId),
     /// Ask who created the target.
     Trace(TargetId),
+    /// Ask the API server, without a write, whether the finalizer could be removed: ZITADEL is not touched before.
+    TryRelease,
     /// Delete the target.
     Delete(TargetId),
     /// Give the read side a moment to catch up with a write.

@@ -2,7 +2,7 @@
 //!
 //! The controller reports; what the cache alone can tell is in [`super::census`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -93,8 +93,6 @@ impl Targets {
 }
 
 /// The Targets that wait for a verdict on their newest generation, by uid.
-///
-/// One that vanishes while no watch shows it (between two lists) stays noted: some hundred bytes.
 #[derive(Debug, Default)]
 pub struct Waits(Mutex<HashMap<String, Wait>>);
 
@@ -131,6 +129,11 @@ impl Waits {
         if let Some(uid) = &target.metadata.uid {
             self.lock().remove(uid);
         }
+    }
+
+    /// Forgets every object but these.
+    pub fn keep_only(&self, living: &HashSet<String>) {
+        self.lock().retain(|uid, _| living.contains(uid));
     }
 
     /// When the newest generation of a Target that is not Ready for it was applied, where that is known.

@@ -48,6 +48,7 @@ fn without_a_claim_only_what_we_created_is_deleted() {
         assert_eq!(life.step(), Step::Trace(target_id("7")));
         life.answer(origin("hook", &life, ours));
         if ours {
+            life.try_release();
             assert_eq!(life.step(), Step::Delete(target_id("7")));
         } else {
             assert_reason(&life.verdict(), Health::Stalled, Reason::AdoptionConflict);
@@ -66,6 +67,7 @@ fn a_claim_vouches_for_its_own_time_and_name() {
     assert_eq!(life.step(), Step::Trace(target_id("7")));
     // Created by the service account before ours, as announced.
     life.answer(origin("HOOK", &life, false));
+    life.try_release();
     assert_eq!(life.step(), Step::Delete(target_id("7")));
     life.facts.learn(origin("other", &life, false));
     assert_reason(&life.verdict(), Health::Stalled, Reason::AdoptionConflict);

@@ -26,6 +26,7 @@ fn deletion_in_every_state() {
     let mut life = Life::created();
     life.deleting = true;
     life.step_connect();
+    life.try_release();
     assert_eq!(life.step(), Step::Delete(target_id("7")));
     life.answer(Answer::Deleted(Ok(())));
     assert_eq!(life.step(), Step::Release(Release::Deleted));
@@ -54,6 +55,7 @@ fn deletion_settles_an_open_claim() {
     assert!(matches!(life.step(), Step::Search { .. }));
     life.answer(Answer::Searched(Ok(vec![found])));
     life.answer(Answer::Others(vec![]));
+    life.try_release();
     assert_eq!(life.step(), Step::Delete(target_id("7")));
     life.answer(Answer::Deleted(Ok(())));
     assert_eq!(life.step(), Step::Release(Release::Deleted));
@@ -130,6 +132,38 @@ fn a_lost_finalizer_is_put_back_first() {
 fn the_end_of_the_definition_is_like_retain() {
     let mut life = Life::created();
     life.deleting = true;
-    life.definition_going = true;
+    life.crd = Crd::Deleting;
     assert_eq!(life.step(), Step::Release(Release::Retained));
+}
+
+#[test]
+fn while_nobody_can_read_the_crd_deletion_waits_and_touches_nothing() {
+    let mut life = Life::created();
+    (life.deleting, life.crd) = (true, Crd::Unreadable);
+    let verdict = life.verdict();
+    assert_reason(&verdict, Health::Stalled, Reason::ClusterAccessDenied);
+    assert!(verdict.message.starts_with("deletion waits: ") && verdict.message.contains("customresourcedefinitions"));
+    // Nothing would be deleted in ZITADEL in any case.
+    life.spec.deletion_policy = Some(DeletionPolicy::Retain);
+    assert_eq!(life.step(), Step::Release(Release::Retained));
+    let mut life = Life::new();
+    (life.deleting, life.finalized, life.crd) = (true, true, Crd::Unreadable);
+    assert_eq!(life.step(), Step::Release(Release::NothingRemote));
+}
+
+#[test]
+fn a_refused_write_is_reported_with_the_api_servers_words() {
+    let mut life = Life::created();
+    life.deleting = true;
+    life.step_connect();
+    assert_eq!(life.step(), Step::TryRelease);
+    let told = |life: &Life| crate::plan::refusal::write_refused(life.deleting, &life.facts, "policy x says no");
+    let verdict = told(&life);
+    assert_reason(&verdict, Health::Stalled, Reason::ClusterAccessDenied);
+    assert!(verdict.message.contains("ZITADEL is not touched") && verdict.message.ends_with("policy x says no"));
+    life.answer(Answer::Releasable);
+    life.answer(Answer::Deleted(Ok(())));
+    assert!(told(&life).message.starts_with("the target is deleted in ZITADEL"));
+    life.deleting = false;
+    assert!(told(&life).message.contains("has to make"));
 }

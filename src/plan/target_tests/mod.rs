@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use super::target::plan;
 use super::{
-    Account, Adoption, Answer, Candidate, Connection, Facts, Object, Other, Release, RemoteFacts, Step, Verdict, status,
+    Account, Adoption, Answer, Candidate, Connection, Crd, Facts, Object, Other, Release, RemoteFacts, Step, Verdict,
+    status,
 };
 use crate::api::claim::{Claim, ClaimState};
 use crate::api::condition::Health;
@@ -93,7 +94,7 @@ struct Life {
     co_holder: Option<Rival>,
     born: Timestamp,
     connection: Connection,
-    definition_going: bool,
+    crd: Crd,
 }
 
 impl Life {
@@ -125,7 +126,7 @@ impl Life {
             co_holder: None,
             born: before_noon(60),
             connection: connection(Api::V3Alpha),
-            definition_going: false,
+            crd: Crd::Stays,
         }
     }
 
@@ -153,7 +154,7 @@ impl Life {
             co_holder: self.co_holder.as_ref(),
             uid: "uid-1",
             born: self.born,
-            definition_going: self.definition_going,
+            crd: self.crd,
         }
     }
 
@@ -193,6 +194,12 @@ impl Life {
         if self.step() == Step::Bound {
             self.answer(Answer::Bound(Ok(bound(latest(), &["5"]))));
         }
+    }
+
+    /// Before a deletion in ZITADEL the API server is asked whether the finalizer can go.
+    fn try_release(&mut self) {
+        assert_eq!(self.step(), Step::TryRelease);
+        self.answer(Answer::Releasable);
     }
 
     fn created_as(&mut self, id: &str, config: &crate::zitadel::TargetConfig) {
