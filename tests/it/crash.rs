@@ -1,9 +1,13 @@
 //! The operator dies, or its messages do: exactly one remote target all the same, and its id in status.
 
-use kube::api::ListParams;
-use serde_json::json;
-use zitadel_stand_in::{Effect, EventKind, Op, Times};
+use std::time::{Duration, Instant};
 
+use kube::api::{ListParams, Patch, PatchParams};
+use serde_json::json;
+use zitadel_stand_in::{Effect, EventKind, FaultHandle, Op, Options, StandIn, Times};
+
+use crate::connections::{by, connect, says, secret, setup, to};
+use crate::exposition::scrape;
 use crate::world::{GENERATIONS, Setup, World, id, log, webhook};
 
 /// kill -9 between the remote create and the status write.
@@ -228,4 +232,94 @@ async fn a_retained_target_is_not_taken_for_a_lost_create() {
         assert_eq!(left, [retained], "{}", world.zitadel.dump());
         world.finish().await;
     }
+}
+
+/// The object is deleted and its finalizer taken away while the create is under way, and ZITADEL fails just then.
+async fn orphaned(world: &World, held: &FaultHandle, spec: serde_json::Value) {
+    world.create("hook", spec).await;
+    world.until("the create is committed remotely", || async { world.count(EventKind::Added) == 1 }).await;
+    world.delete("hook").await;
+    let free = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    world.targets().patch("hook", &PatchParams::default(), &free).await.unwrap();
+    world.gone("hook").await;
+    held.release();
+}
+
+#[tokio::test]
+async fn the_target_of_an_object_that_vanished_is_deleted_however_often_zitadel_fails() {
+    for generation in GENERATIONS {
+        let world = World::new(generation).await;
+        let held = world.zitadel.fault(Op::Create, Effect::HoldReply, Times::ONCE);
+        world.zitadel.fault(Op::Delete, Effect::Status(503, None), Times::N(3));
+        orphaned(&world, &held, webhook()).await;
+        world.until("the orphan is deleted", || async { world.zitadel.targets().is_empty() }).await;
+        assert_eq!((world.calls(Op::Delete), world.count(EventKind::Removed)), (4, 1), "{}", world.zitadel.dump());
+        let found = scrape(world.port()).await.sum("zitadel_target_orphans_found_total", &[]);
+        assert!((found - 1.0).abs() < f64::EPSILON, "{found}");
+        // Its end was reported while nobody knew yet what the create had made.
+        assert!(world.notes("LeftBehind").await.iter().all(|note| note.contains("may be left")));
+        world.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn an_orphan_that_may_not_be_deleted_is_reported() {
+    let denied = r#"{"code":7,"message":"No matching permissions found (AUTH-5mWD2)","details":[{"id":"AUTH-5mWD2"}]}"#;
+    let world = World::new(zitadel_stand_in::Generation::V2).await;
+    let held = world.zitadel.fault(Op::Create, Effect::HoldReply, Times::ONCE);
+    world.zitadel.fault(Op::Delete, Effect::Status(403, Some(denied.into())), Times::Always);
+    orphaned(&world, &held, webhook()).await;
+    let id = world.zitadel.targets()[0].id.clone();
+    let named = || async { world.notes("LeftBehind").await.into_iter().find(|note| note.contains(&id)) };
+    let note = world.until_some("an Event names the orphan", named).await;
+    println!("{note}");
+    assert!(note.contains("could not be deleted") && note.contains("AUTH-5mWD2"), "{note}");
+    world.finish().await;
+}
+
+/// A person asks for the orphan by its id while its deletion is tried again: it is the new Target's from then on.
+#[tokio::test]
+async fn an_orphan_that_a_new_target_takes_over_is_not_deleted() {
+    let world = World::with(setup(zitadel_stand_in::Generation::V2)).await;
+    secret(&world, &world.namespace, "admin", json!({"pat": world.zitadel.token()})).await;
+    connect(&world, &world.namespace, "mine", to(&world.zitadel.url(), "admin")).await;
+    let held = world.zitadel.fault(Op::Create, Effect::HoldReply, Times::ONCE);
+    let failing = world.zitadel.fault(Op::Delete, Effect::Status(503, None), Times::Always);
+    orphaned(&world, &held, by("mine")).await;
+    world.until("a deletion fails", || async { world.calls(Op::Delete) > 0 }).await;
+    let orphan = world.zitadel.targets()[0].id.clone();
+    let mut spec = by("mine");
+    (spec["externalId"], spec["name"]) = (json!(orphan), json!("hook"));
+    world.create("owner", spec).await;
+    world.ready("owner").await;
+    failing.clear();
+    world
+        .until("the orphan is left to its owner", || async { log(&world.operator()).contains("has an owner again") })
+        .await;
+    assert_eq!(world.count(EventKind::Removed), 0, "{}", world.zitadel.dump());
+    assert!(crate::world::is_ready(&world.get("owner").await));
+    world.finish().await;
+}
+
+/// A call of the probe that hangs takes a minute: the process ends before it when it is told to.
+#[tokio::test]
+async fn a_graceful_stop_does_not_wait_for_the_probe_of_a_slow_server() {
+    let world = World::with(setup(zitadel_stand_in::Generation::V2).flag("--zitadel-timeout", "60")).await;
+    let slow = StandIn::start(Options::new(zitadel_stand_in::Generation::V2)).await.unwrap();
+    // Down first: what follows is the probe of a connection that is tried again.
+    let down = slow.fault(Op::Any, Effect::Status(503, None), Times::Always);
+    secret(&world, &world.namespace, "admin", json!({"pat": slow.token()})).await;
+    connect(&world, &world.namespace, "slow", to(&slow.url(), "admin")).await;
+    says(&world, &world.namespace, "slow", "False", "ZitadelUnavailable").await;
+    let before = slow.calls().len();
+    let held = slow.fault(Op::Any, Effect::HoldReply, Times::Always);
+    down.clear();
+    world.create("hook", by("slow")).await;
+    world.until("a probe hangs", || async { slow.calls().len() > before && held.hits() > 0 }).await;
+    let told = Instant::now();
+    assert_eq!(world.terminate(&world.operator()).await, 0);
+    let took = told.elapsed();
+    println!("ended after {took:?}");
+    assert!(took < Duration::from_secs(40), "it waited for the call that hangs: {took:?}");
+    world.finish().await;
 }

@@ -7,6 +7,7 @@
 #![allow(clippy::needless_pass_by_value, reason = "json!() values are built for the call")]
 #![allow(clippy::unchecked_time_subtraction, reason = "times of the call log only grow")]
 
+mod account;
 mod admission;
 mod arguments;
 mod behaviours;
@@ -30,12 +31,15 @@ mod generations;
 mod house;
 mod lifecycle;
 mod manners;
+mod memory;
 mod metrics;
+mod names;
 mod naming;
 mod oracle;
 mod policy;
 mod real;
 mod reasons;
+mod rights;
 mod scene;
 mod sharing;
 mod strangers;
