@@ -55,7 +55,7 @@ const CLUSTER: [(&str, &str, &str); 6] = [
     ("patch", "clusterconnections", "a ClusterConnection becomes Ready"),
     ("patch", "clusterconnections/status", "a ClusterConnection becomes Ready"),
     ("get", "namespaces", "a Target in a selected namespace becomes Ready"),
-    ("get", "customresourcedefinitions", "the targets of a deleted definition stay in ZITADEL"),
+    ("get", "customresourcedefinitions", "a deleted Target goes"),
 ];
 
 /// Verb and resource of every right.

@@ -117,9 +117,18 @@ pub const SCENES: &[&[Scene]] = &[
                 site.install("identity", "replicas=1");
                 site.target("third");
             }),
-            ("finalizers", |site| {
+            ("targets,connections", |site| {
                 site.until("the Target has gone", || site.get("target", "third").is_none());
                 assert_eq!(site.zitadel.targets().len(), 1, "but not in ZITADEL");
+                site.renew();
+                site.sh("kubectl create namespace team-a");
+                site.install("identity", "replicas=1,watchNamespaces={team-a}");
+                site.write("fourth.yaml", &manifest("fourth", ""));
+                site.sh("kubectl apply --namespace team-a --filename fourth.yaml
+                         kubectl wait --namespace team-a --for=condition=Ready target/fourth --timeout=60s");
+            }),
+            ("finalizers", |site| {
+                assert_eq!(site.zitadel.targets().len(), 1, "the namespace's own target is deleted in ZITADEL");
                 site.renew();
                 site.install("identity", "replicas=1");
                 site.target("audit-webhook");
