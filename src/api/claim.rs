@@ -83,6 +83,7 @@ fn is_zero(count: &u32) -> bool {
 
 /// What the annotation of an object says.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one for each reconcile in progress; a box would only add patterns")]
 pub enum ClaimState {
     /// No annotation.
     Absent,

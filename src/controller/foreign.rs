@@ -55,17 +55,17 @@ mod tests {
 
     use super::*;
 
-    fn taken_out(shown: Value, wanted: Value) -> Option<Value> {
-        removal(&Pod::default(), &shown, &wanted).map(|patch| patch["status"].clone())
+    fn taken_out(shown: &Value, wanted: &Value) -> Option<Value> {
+        removal(&Pod::default(), shown, wanted).map(|patch| patch["status"].clone())
     }
 
     #[test]
     fn what_was_applied_and_conditions_of_others_stay() {
         let ready = json!({"type": "Ready", "status": "True"});
         let wanted = json!({"id": "1", "conditions": [ready]});
-        assert_eq!(taken_out(wanted.clone(), wanted.clone()), None);
+        assert_eq!(taken_out(&wanted, &wanted), None);
         let other = json!({"type": "example.com/Reviewed", "status": "True"});
-        assert_eq!(taken_out(json!({"id": "1", "conditions": [other, ready]}), wanted), None);
+        assert_eq!(taken_out(&json!({"id": "1", "conditions": [other, ready]}), &wanted), None);
     }
 
     #[test]
@@ -77,6 +77,6 @@ mod tests {
         });
         let wanted = json!({"connection": {"url": "u"}, "conditions": [ready]});
         let gone = json!({"id": null, "connection": {"instance": null}, "conditions": [ready]});
-        assert_eq!(taken_out(shown, wanted), Some(gone));
+        assert_eq!(taken_out(&shown, &wanted), Some(gone));
     }
 }

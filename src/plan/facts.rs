@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::connection::Obstacle;
 use super::custody::Origin;
-use super::names::NameHolder;
+use super::names::{NameHolder, Whose};
 use super::settle::{CLOCK_STEP, earlier};
 use crate::api::claim::{Claim, Posted};
 use crate::api::connection::ConnectionRef;
@@ -186,9 +186,8 @@ impl Answer {
             Self::CreateFailed(error) => Some(error),
             Self::LookedUp(result) => result.as_ref().err(),
             Self::Read(result) => result.as_ref().err(),
-            Self::Probed(result) | Self::Updated(_, _, result) => result.as_ref().err(),
+            Self::Probed(result) | Self::Judged(result) | Self::Updated(_, _, result) => result.as_ref().err(),
             Self::Deleted(result) => result.as_ref().err(),
-            Self::Judged(result) => result.as_ref().err(),
             Self::Claimed
             | Self::Bound(_)
             | Self::Searched(_)
@@ -239,7 +238,7 @@ pub struct Facts {
     pub(super) looked_up: Option<Result<Option<Candidate>, Error>>,
     /// The other Targets, asked for after what was found: what they hold by then is known, what they make later is newer.
     pub(super) others: Option<Vec<Other>>,
-    pub(super) name_holder: Option<Option<NameHolder>>,
+    pub(super) name_holder: Option<Whose>,
     /// Fields that the write side refused although the others may be right: they never hold those back.
     pub(super) refused: Refused,
     pub(super) judged: Option<Result<Version, Error>>,
@@ -292,7 +291,7 @@ impl Facts {
             Answer::Searched(found) => self.searched = Some(found),
             Answer::LookedUp(found) => self.looked_up = Some(found),
             Answer::Others(others) => self.others = Some(others),
-            Answer::NameHolder(holder) => self.name_holder = Some(holder),
+            Answer::NameHolder(holder) => self.name_holder = Some(holder.map_or(Whose::Stranger, Whose::Ours)),
             Answer::Judged(result) => self.judged = Some(result),
             Answer::Committed(id) => {
                 self.recovered = Some(id);

@@ -163,7 +163,7 @@ mod tests {
         let status = ready(known(|known| known.unobserved = Some(Unobserved { since: now(), error })));
         let message = &find(&status.conditions, ConditionType::Ready).unwrap().message;
         let expected = "its targets could not be listed since 2026-11-24T10:00:00Z, so changes made in ZITADEL go unnoticed: \
-                        ZITADEL does not answer properly";
+                        HTTP 500";
         assert!(message.contains(expected), "{message}");
     }
 

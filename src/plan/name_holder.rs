@@ -13,6 +13,7 @@ use crate::zitadel::{Error, TargetId};
 
 /// Who has the name.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "it is matched on where it is made")]
 pub(super) enum Holder {
     /// Something has to be asked first.
     Ask(Step),

@@ -46,6 +46,15 @@ pub struct NameHolder {
     pub plan: HolderPlan,
 }
 
+/// Whose a taken name is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// None of our Targets has it.
+    Stranger,
+    /// One of them has.
+    Ours(NameHolder),
+}
+
 /// What the holder of a name is about to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HolderPlan {
@@ -103,7 +112,7 @@ pub(super) fn taken(
     facts: &Facts,
 ) -> Step {
     let Some(holder) = &facts.name_holder else { return Step::AskNames(name.clone()) };
-    if let (Some((id, _)), Some(NameHolder { plan: HolderPlan::WaitsForUs, .. }), Some(aside)) =
+    if let (Some((id, _)), Whose::Ours(NameHolder { plan: HolderPlan::WaitsForUs, .. }), Some(aside)) =
         (&held, holder, temporary(object))
     {
         let stepped_aside = facts.changes.iter().any(|change| change.name.as_ref() == Some(&aside));
@@ -112,7 +121,10 @@ pub(super) fn taken(
             return Step::Update { id: TargetId::clone(id), change, raise: false };
         }
     }
-    let verdict = holder.as_ref().map_or_else(Verdict::name_taken, Verdict::name_held);
+    let verdict = match holder {
+        Whose::Stranger => Verdict::name_taken(),
+        Whose::Ours(holder) => Verdict::name_held(holder),
+    };
     let verdict = Verdict { remote: held.map(|(_, remote)| remote), ..verdict };
     // An Event quotes ZITADEL's own words, where it has said some.
     let refusal = facts.create_failed.as_ref().or(facts.refused.name.as_ref());

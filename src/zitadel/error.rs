@@ -296,7 +296,7 @@ impl ApiError {
 
     /// The id of the error, also where the text alone has it.
     fn shown_id(&self) -> Option<String> {
-        let letters = |text: &str| text.chars().take_while(|c| c.is_ascii_alphanumeric()).collect::<String>();
+        let letters = |text: &str| text.chars().take_while(char::is_ascii_alphanumeric).collect::<String>();
         let told = || self.message.split_once(EXECUTION).map(|(_, rest)| format!("{EXECUTION}{}", letters(rest)));
         self.id.clone().or_else(told)
     }

@@ -129,9 +129,12 @@ fn contract(target: &Target) -> Vec<String> {
     let idle = ready.is_some_and(|c| c.status == "False" && c.reason != Reason::Suspended.as_str());
     check(abnormal || !idle, "Ready=False without Reconciling or Stalled, and not suspended");
     let cause = |ready: &Condition| format!("{}: {}", ready.reason, ready.message);
-    let told = |c: &Condition| match c.reason == Reason::ProgressDeadlineExceeded.as_str() {
-        true => c.type_ == "Stalled" && ready.is_some_and(|ready| c.message.ends_with(&cause(ready))),
-        false => ready.is_some_and(|ready| (&ready.reason, &ready.message) == (&c.reason, &c.message)),
+    let told = |c: &Condition| {
+        if c.reason == Reason::ProgressDeadlineExceeded.as_str() {
+            c.type_ == "Stalled" && ready.is_some_and(|ready| c.message.ends_with(&cause(ready)))
+        } else {
+            ready.is_some_and(|ready| (&ready.reason, &ready.message) == (&c.reason, &c.message))
+        }
     };
     check([reconciling, stalled].into_iter().flatten().all(told), "Ready tells another reason than the one beside it");
     let late = Reason::ProgressDeadlineExceeded.as_str();

@@ -105,6 +105,8 @@ fn what_an_object_made_itself_needs_no_right_to_adopt() {
     life.spec.external_id = Some("8".into());
     assert_reason(&life.verdict(), Health::Reconciling, Reason::ConnectionNotAllowed);
     life.deleting = true;
+    assert_eq!(life.step(), Step::TryRelease);
+    life.answer(Answer::Releasable);
     assert_eq!(life.step(), Step::Delete(target_id("7")));
 }
 

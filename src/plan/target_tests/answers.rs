@@ -234,7 +234,9 @@ fn an_empty_history_vouches_for_nothing_that_is_shown() {
     };
     let shown = edit(Answer::Read(Ok(Some(Life::remote()))));
     assert_reason(&shown.verdict(), Health::Stalled, Reason::AdoptionConflict);
-    let unseen = edit(Answer::Read(Ok(None)));
+    let mut unseen = edit(Answer::Read(Ok(None)));
+    assert_eq!(unseen.step(), Step::TryRelease);
+    unseen.answer(Answer::Releasable);
     assert_eq!(unseen.step(), Step::Delete(target_id("7")), "what was never created cannot be harmed");
     let origin = Origin { name: "hook".into(), date: noon(), ours: true, posted: None };
     let mut known = Life::created();
@@ -242,5 +244,7 @@ fn an_empty_history_vouches_for_nothing_that_is_shown() {
     known.deleting = true;
     known.step_connect();
     known.answer(Answer::Traced(Ok(Some(origin))));
+    assert_eq!(known.step(), Step::TryRelease);
+    known.answer(Answer::Releasable);
     assert_eq!(known.step(), Step::Delete(target_id("7")));
 }
