@@ -16,6 +16,7 @@ mod crd;
 mod create;
 pub mod duty;
 pub mod figures;
+mod finish;
 mod foreign;
 mod holders;
 pub mod link;

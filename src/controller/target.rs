@@ -1,7 +1,6 @@
 //! One pass over a Target: ask the planner, do the step, tell it what came of it, until it says that the pass is over.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -9,7 +8,6 @@ use kube::runtime::controller::Action;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::backoff::jittered;
 use super::cluster::{Cluster, WriteError};
 use super::context::{Context, Rest};
 use super::crd::Finding;
@@ -19,16 +17,10 @@ use super::orphan::Orphan;
 use super::reconcile::again;
 use super::{PASS_DEADLINE, has_finalizer, news, vanished, wake};
 use crate::api::claim::{Claim, ClaimState};
-use crate::api::condition::{ConditionType, Health, find, own};
-use crate::api::reason::Reason;
-use crate::api::target::{Target, TargetStatus};
+use crate::api::target::Target;
 use crate::api::{CLAIM_ANNOTATION, RECONCILE_ANNOTATION};
-use crate::ops::metrics::DriftAction;
-use crate::ops::traces;
 use crate::plan::ownership::Rival;
-use crate::plan::{
-    self, Answer, Candidate, Connection, Crd, Deed, Facts, Object, Release, RemoteFacts, Retry, Step, Verdict,
-};
+use crate::plan::{self, Answer, Candidate, Connection, Crd, Deed, Facts, Object, Release, RemoteFacts, Step, Verdict};
 use crate::zitadel::client::Turn;
 use crate::zitadel::{Client, Error, Identity, TargetConfig, TargetName};
 
@@ -84,8 +76,8 @@ pub(super) struct Pass<'a> {
     rival: Option<Rival>,
     co_holder: Option<Rival>,
     crd: Finding,
-    deed: Deed,
-    began: Instant,
+    pub(super) deed: Deed,
+    pub(super) began: Instant,
     /// When this generation was applied, if it has not been Ready since then, as far as that is known.
     applied: Option<Timestamp>,
 }
@@ -216,7 +208,7 @@ impl<'a> Pass<'a> {
         Ok(link.connector.client())
     }
 
-    fn cluster(&self) -> &Cluster {
+    pub(super) fn cluster(&self) -> &Cluster {
         self.context.cluster()
     }
 
@@ -320,7 +312,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Goes on with the object as the API server returned it.
-    fn take(&mut self, object: Target) {
+    pub(super) fn take(&mut self, object: Target) {
         self.object = Arc::new(object);
         self.claim = claim_of(&self.object);
         self.context.remember(&self.object, Rest::Never, self.facts.written().cloned());
@@ -432,70 +424,6 @@ impl<'a> Pass<'a> {
             self.free_name(None);
         }
         Ok(Action::await_change())
-    }
-
-    fn rendered(&self, verdict: &Verdict) -> TargetStatus {
-        let previous = self.object.status.clone().unwrap_or_default();
-        let generation = self.object.metadata.generation.unwrap_or_default();
-        let mut status = plan::status::render(&previous, verdict, generation, Timestamp::now());
-        status.last_handled_reconcile_at = self.requested().map(str::to_owned);
-        status
-    }
-
-    async fn finish(&mut self, verdict: &Verdict) -> Result<Action, PassError> {
-        let mut previous = self.object.status.clone().unwrap_or_default();
-        previous.conditions = own(&previous.conditions);
-        let status = self.rendered(verdict);
-        let news = news::is_news(&previous, &status);
-        if status != previous {
-            let written = self.cluster().write_status(&self.object, &status).await?;
-            self.take(written);
-        }
-        self.count(&status, news);
-        self.report(verdict, news).await;
-        let delay = self.delay(verdict.retry);
-        let rest = delay.map_or(Rest::UntilChange, |delay| Rest::Until(Instant::now() + delay));
-        // An older view must not be taken for the current one by the next pass either.
-        let unread = self.facts.written().filter(|_| verdict.health != Health::Ready).cloned();
-        self.context.remember(&self.object, rest, unread);
-        Ok(delay.map_or_else(Action::await_change, |delay| again(self.context, &*self.object, delay)))
-    }
-
-    /// Counts what status says: the cause, also where the ten-minute rule has made it Stalled.
-    fn count(&self, status: &TargetStatus, news: bool) {
-        let ready = find(&status.conditions, ConditionType::Ready).filter(|ready| ready.status != "True");
-        if let Some(reason) = ready.and_then(|ready| Reason::parse(&ready.reason)) {
-            let terminal = find(&status.conditions, ConditionType::Stalled).is_some();
-            self.context.metrics().failed(reason, terminal);
-            if news && reason == Reason::Drifted {
-                self.context.metrics().targets().drifted(DriftAction::observed);
-            }
-        }
-    }
-
-    async fn report(&self, verdict: &Verdict, news: bool) {
-        let deed = verdict.note.as_ref().map_or(self.deed, |note| self.deed.told(note.kind));
-        traces::outcome(deed.as_str(), verdict.reason.as_str());
-        let Some(note) = &verdict.note else { return };
-        if note.kind == plan::NoteKind::DriftCorrected {
-            self.context.metrics().targets().drifted(DriftAction::corrected);
-        }
-        if news || !matches!(note.kind, plan::NoteKind::Failed(_)) {
-            news::tell(self.context, &self.object, note, deed, self.began.elapsed()).await;
-        }
-    }
-
-    fn delay(&self, retry: Retry) -> Option<Duration> {
-        let uid = self.object.metadata.uid.as_deref().unwrap_or_default();
-        if retry != Retry::BackOff {
-            self.context.backoff().reset(uid);
-        }
-        match retry {
-            // The observer wakes whoever differs.
-            Retry::Resync | Retry::OnChange => None,
-            Retry::After(pause) => Some(jittered(pause)),
-            Retry::BackOff => Some(self.context.backoff().next(uid)),
-        }
     }
 }
 

@@ -12,6 +12,8 @@ pub mod client;
 mod client_tests;
 mod detect;
 pub mod error;
+#[cfg(test)]
+mod error_tests;
 pub mod events;
 pub mod fault;
 pub mod generation;
