@@ -101,8 +101,11 @@ pub(super) fn fulfil(
         // is settled below. But where others create with our account too, what it met may as well be theirs.
         (Some(error), true) => {
             let shared = connection.account == Account::Shared && claim.is_first();
-            if error.reason() != Reason::NameTaken || shared {
-                return Step::DropClaim;
+            match error.reason() {
+                Reason::NameTaken if !shared => {}
+                // An earlier create under the claim may have been carried out all the same, and be hidden still.
+                _ if !claim.is_first() => return Step::Finish(Verdict::failed(error)),
+                _ => return Step::DropClaim,
             }
         }
         _ => {}

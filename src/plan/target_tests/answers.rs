@@ -85,6 +85,24 @@ fn before_a_create_is_repeated_the_holder_of_the_name_is_looked_up() {
     assert_reason(&life.verdict(), Health::Reconciling, Reason::CreateOutcomeUnknown);
 }
 
+/// The first create was carried out while an open transaction hid events; the second one met a server that was down.
+#[test]
+fn a_second_create_that_is_refused_does_not_end_the_claim_of_the_first() {
+    let mut life = reopened(60);
+    life.answer(Answer::Searched(Ok(vec![])));
+    life.answer(Answer::LookedUp(Ok(None)));
+    assert!(matches!(life.step(), Step::Claim(_)), "{:?}", life.step());
+    life.answer(Answer::Claimed);
+    assert!(matches!(life.step(), Step::Create(_)), "{:?}", life.step());
+    life.answer(Answer::CreateFailed(Error::Connect("connection refused".into())));
+    assert_reason(&life.rest(), Health::Reconciling, Reason::ZitadelUnavailable);
+    life.step_connect();
+    let first = life.candidate("7", 50);
+    life.answer(Answer::Searched(Ok(vec![first.clone()])));
+    life.answer(Answer::Others(vec![]));
+    assert_eq!(life.step(), Step::Commit(first));
+}
+
 #[test]
 fn another_payload_under_our_account_is_a_strangers() {
     let mut life = reopened(60);
