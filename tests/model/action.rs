@@ -6,7 +6,7 @@ use super::config::{External, Fault, Operator, User};
 use super::create::land;
 use super::owner::touching;
 use super::shell::newest;
-use super::state::{Call, Event, Failure, Late, Learned, NOBODY, Replica, Settings, Todo, What, Work, World};
+use super::state::{Call, Event, Failure, Late, Learned, NOBODY, Replica, Settings, Status, Todo, What, Work, World};
 use super::{properties, rest, zitadel};
 
 /// One atomic event.
@@ -30,6 +30,8 @@ pub enum Action {
     Deliver(u8, u8),
     /// The read side shows one more event.
     Show,
+    /// The open transaction ends.
+    Unveil,
     /// A request that nobody waits for is carried out.
     LateLands(u8),
     Tick,
@@ -53,6 +55,8 @@ impl Model for Operator {
             born: 0,
             restored: false,
             shown: 0,
+            veil: None,
+            expired: 0,
             late: Vec::new(),
             replicas: Vec::new(),
             left: self.config.budget,
@@ -68,7 +72,7 @@ impl Model for Operator {
         world.replicas = vec![newborn(&world); usize::from(self.config.replicas)];
         for (slot, settings) in (0..).zip(&self.config.objects) {
             world.add_object(slot, *settings);
-            if slot == 0 && self.config.established {
+            if slot < self.config.established {
                 rest::settle(self, &mut world);
             }
         }
@@ -89,6 +93,9 @@ impl Model for Operator {
         }
         if usize::from(world.shown) < world.log.len() {
             actions.push(Action::Show);
+        }
+        if world.veil.is_some() {
+            actions.push(Action::Unveil);
         }
         actions.extend((0..).zip(&world.late).map(|(index, _)| Action::LateLands(index)));
         if world.now < self.config.ticks && may_tick(world) {
@@ -187,6 +194,7 @@ impl Operator {
             }
             Action::Deliver(replica, slot) => deliver(world, replica.into(), slot.into()),
             Action::Show => world.shown += 1,
+            Action::Unveil => world.veil = None,
             Action::LateLands(index) => {
                 let Late { call, uid, .. } = world.late.remove(index.into());
                 self.carry_out(world, call, uid);
@@ -219,7 +227,11 @@ impl Operator {
         let now = world.now;
         world.late.retain(|late| late.until >= now);
         let lag = self.config.lag;
-        while world.log.get(usize::from(world.shown)).is_some_and(|event| event.tick + lag <= now) {
+        let old = |no: u8| world.log.get(usize::from(no)).is_some_and(|event| event.tick + lag <= now);
+        world.veil = world.veil.filter(|no| !old(*no));
+        let told = world.told().end;
+        // The read side waits for open transactions as well.
+        while usize::from(world.shown) < told && world.log[usize::from(world.shown)].tick + lag <= now {
             world.shown += 1;
         }
     }
@@ -234,13 +246,17 @@ impl Operator {
             world.posts = posts;
             return;
         }
-        if let (Some(call), Fault::LostReply) = (changing(pass.todo), fault) {
+        if let (Some(call), Fault::LostReply | Fault::Forwarded) = (changing(pass.todo), fault) {
             self.carry_out(world, call, uid);
         }
         if let (Some(call), Fault::GivenUp) = (changing(pass.todo), fault) {
             world.late.push(Late { call, uid, until: world.now + 1 });
         }
-        let failure = if fault == Fault::Unconnected { Failure::Unconnected } else { Failure::NoAnswer };
+        let failure = match fault {
+            Fault::Unconnected => Failure::Unconnected,
+            Fault::Forwarded => Failure::Forwarded,
+            _ => Failure::NoAnswer,
+        };
         self.learn(
             world,
             replica,
@@ -267,6 +283,19 @@ impl Operator {
             (External::Restore, _) => may_tick(world) && self.restore(world),
             (External::Create(timeout), _) => world.create(Settings { name: 2, timeout }, None).is_ok(),
             (External::CreateAsUs(timeout), _) => world.create(Settings { name: 2, timeout }, Some(NOBODY)).is_ok(),
+            (External::Hide, _) => {
+                let told = u8::try_from(world.log.len()).unwrap();
+                world.veil.replace(told).is_none()
+            }
+            (External::Expire, _) => {
+                let told = u8::try_from(world.log.len()).unwrap();
+                std::mem::replace(&mut world.expired, told) != told
+            }
+            (External::WriteId, _) => world.tamper(0, Status { id: Some(1), ..Status::default() }),
+            (External::CopyStatus, _) => {
+                let held = world.objects[0].map_or_else(Status::default, |object| object.status);
+                held.id.is_some() && world.tamper(1, held) && world.finalize(1)
+            }
             (External::Take, _) => world.update(1, change(Some(2), None), None, api).is_ok(),
             (External::Delete, Some((id, ..))) => {
                 world.delete(id, None);
@@ -286,6 +315,7 @@ impl Operator {
         world.restored = true;
         let gone = world.log.pop().is_some();
         world.shown = world.shown.min(u8::try_from(world.log.len()).unwrap());
+        world.expired = world.expired.min(u8::try_from(world.log.len()).unwrap());
         gone
     }
 }
@@ -299,20 +329,14 @@ fn changing(todo: Todo) -> Option<Call> {
 }
 
 fn may_fail(todo: Todo, fault: Fault) -> bool {
-    let read = match todo {
-        Todo::Search { .. } | Todo::LookUp(_) | Todo::Read(_) | Todo::Probe(_) | Todo::History(_) => true,
-        Todo::Bound | Todo::Trace(_) => true,
-        _ => false,
-    };
-    let write = match todo {
-        Todo::Claim(_) | Todo::Redate(_) | Todo::DropClaim | Todo::Hold => true,
-        Todo::Commit(..) | Todo::Finish(_) | Todo::Release(_) => true,
-        _ => false,
-    };
+    let asked = matches!(todo, Todo::Bound | Todo::Search { .. } | Todo::Trace(_) | Todo::History(_));
+    let read = asked || matches!(todo, Todo::LookUp(_) | Todo::Read(_) | Todo::Probe(_));
+    let claim = matches!(todo, Todo::Claim(_) | Todo::Redate(_) | Todo::DropClaim | Todo::Hold);
+    let write = claim || matches!(todo, Todo::Commit(..) | Todo::Finish(_) | Todo::Release(_));
     match fault {
         Fault::UnansweredRead => read,
         Fault::LostClusterReply => write,
-        Fault::LostRequest | Fault::LostReply | Fault::GivenUp => changing(todo).is_some(),
+        Fault::LostRequest | Fault::LostReply | Fault::GivenUp | Fault::Forwarded => changing(todo).is_some(),
         Fault::Refused | Fault::Unconnected | Fault::PassDeadline => false,
     }
 }
@@ -377,13 +401,15 @@ fn user_may(world: &World, slot: u8, act: User) -> bool {
         (_, None) => false,
         (User::Retain, Some(object)) => !object.spec.retain,
         (User::Delete | User::Edit | User::Rename, Some(object)) => !object.deleting,
+        (User::Leave, Some(object)) => object.spec.settings.name != 3,
     }
 }
 
 fn user(world: &mut World, slot: u8, act: User) {
     match act {
         User::Edit => world.edit(slot, |spec| spec.settings.timeout = 1 - spec.settings.timeout),
-        User::Rename => world.edit(slot, |spec| spec.settings.name = 1 - spec.settings.name),
+        User::Rename => world.edit(slot, |spec| spec.settings.name = u8::from(spec.settings.name != 1)),
+        User::Leave => world.edit(slot, |spec| spec.settings.name = 3),
         User::Retain => world.edit(slot, |spec| spec.retain = true),
         User::Delete => world.ask_deletion(slot),
         User::Recreate => world.add_object(slot, Settings { name: 0, timeout: 0 }),

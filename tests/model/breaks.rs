@@ -3,7 +3,7 @@
 use zitadel_actions_operator::zitadel::Api;
 
 use super::config::{Config, External, Fault, Mutation, User};
-use super::proofs::{NO_ANSWER, budget, explore};
+use super::proofs::{NO_ANSWER, OLD_ONE, RIVALS, budget, explore};
 use super::state::Settings;
 
 fn caught(mutation: Mutation, what: &'static str, config: Config) {
@@ -191,4 +191,104 @@ fn model_breaks_no_answer_is_no_refusal() {
 fn model_breaks_delete_before_release() {
     let config = Config { ticks: 1, budget: budget(0, 0, 1, 0), user: &[User::Delete], ..Config::default() };
     caught(Mutation::ReleaseBeforeDelete, "finalizer dropped before the target is deleted", config);
+}
+
+#[test]
+fn model_breaks_fresh_bound() {
+    let config = Config {
+        ticks: 0,
+        lag: 0,
+        budget: budget(0, 0, 0, 1),
+        external: &[External::CreateAsUs(0)],
+        ..Config::default()
+    };
+    caught(Mutation::OldBound, "the bound of a claim taken from an old answer", config);
+}
+
+#[test]
+fn model_breaks_proven_refusal() {
+    let config = Config { ticks: 0, budget: budget(0, 1, 0, 0), faults: &[Fault::Forwarded], ..Config::default() };
+    caught(Mutation::AnyRefusalCounts, "any 4xx taken for a refusal", config);
+}
+
+#[test]
+fn model_breaks_looking_at_the_holder() {
+    let config = Config {
+        ticks: 2,
+        lag: 2,
+        budget: budget(0, 1, 0, 1),
+        faults: &[Fault::LostReply],
+        external: &[External::Hide],
+        ..Config::default()
+    };
+    caught(Mutation::DropOnConflict, "a claim dropped without looking at who has the name", config);
+}
+
+#[test]
+fn model_breaks_empty_answer() {
+    let config = Config {
+        foreign: Some(OLD_ONE),
+        ticks: 0,
+        lag: 0,
+        budget: budget(0, 0, 1, 2),
+        user: &[User::Edit, User::Delete],
+        external: &[External::WriteId, External::Expire],
+        ..Config::default()
+    };
+    caught(Mutation::EmptyAnswerVouches, "an empty answer of the event store taken for a voucher", config);
+}
+
+#[test]
+fn model_breaks_payload() {
+    let config = Config {
+        ticks: 0,
+        lag: 0,
+        budget: budget(0, 0, 0, 1),
+        external: &[External::CreateAsUs(2)],
+        ..Config::default()
+    };
+    caught(Mutation::AnyPayload, "a candidate taken over whatever it was created with", config);
+}
+
+#[test]
+fn model_breaks_co_holder() {
+    let config = Config {
+        ticks: 0,
+        lag: 0,
+        objects: RIVALS.to_vec(),
+        established: 1,
+        budget: budget(0, 0, 1, 1),
+        user: &[User::Delete],
+        external: &[External::CopyStatus],
+        ..Config::default()
+    };
+    caught(Mutation::DeleteCoHeld, "a target deleted that another live object records", config);
+}
+
+#[test]
+fn model_breaks_other_fields_of_a_taken_name() {
+    let config = Config {
+        ticks: 0,
+        lag: 0,
+        foreign: Some(Settings { name: 1, timeout: 2 }),
+        established: 1,
+        budget: budget(0, 0, 2, 0),
+        user: &[User::Rename, User::Edit],
+        ..Config::default()
+    };
+    caught(Mutation::NameHoldsBack, "an edit held back by a taken name", config);
+}
+
+#[test]
+fn model_breaks_circle() {
+    let config = Config {
+        ticks: 0,
+        lag: 0,
+        objects: vec![Settings { name: 0, timeout: 0 }, Settings { name: 1, timeout: 0 }],
+        established: 2,
+        budget: budget(0, 0, 2, 0),
+        user: &[User::Rename],
+        ..Config::default()
+    };
+    caught(Mutation::CircleStays, "two objects that want each other's name wait for each other", config);
 }

@@ -22,6 +22,7 @@ impl World {
             deleting: false,
             finalized: false,
             claim: None,
+            bounded: 0,
             status: Status::default(),
         };
         self.next_uid += 1;
@@ -61,6 +62,26 @@ impl World {
             object.version = self.next_version;
             self.next_version += 1;
         }
+    }
+
+    /// Somebody writes a status by hand, on an object for which nothing is done yet.
+    pub fn tamper(&mut self, slot: usize, status: Status) -> bool {
+        let Some(object) = self.objects[slot].as_mut().filter(|object| object.claim.is_none()) else { return false };
+        if object.status.id.is_some() {
+            return false;
+        }
+        object.status = status;
+        object.version = self.next_version;
+        self.next_version += 1;
+        true
+    }
+
+    /// A restored object has its finalizer.
+    pub fn finalize(&mut self, slot: usize) -> bool {
+        self.objects[slot].as_mut().is_some_and(|object| {
+            object.finalized = true;
+            true
+        })
     }
 
     /// The user deletes the object.

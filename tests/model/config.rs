@@ -18,6 +18,8 @@ pub enum Fault {
     GivenUp,
     /// ZITADEL refuses it for a reason of its own.
     Refused,
+    /// It is carried out, and somebody's response execution fails the answer.
+    Forwarded,
     /// No connection.
     Unconnected,
     /// A read gets no answer.
@@ -33,8 +35,10 @@ pub enum Fault {
 pub enum User {
     /// Change the timeout.
     Edit,
-    /// Change the name.
+    /// Change the name from the first one to the second one, or back.
     Rename,
+    /// Change the name to one that nobody else asks for.
+    Leave,
     /// Set the deletion policy to Retain.
     Retain,
     /// Delete the object.
@@ -52,6 +56,14 @@ pub enum External {
     CreateAsUs(u8),
     /// Give an old target our name.
     Take,
+    /// A transaction stays open: what is written from now on is hidden from searches until it ends.
+    Hide,
+    /// Retention hides everything that has happened so far, for ever.
+    Expire,
+    /// Write the id of the old target into the status of an object that has none.
+    WriteId,
+    /// Copy the status of the first object to the second one.
+    CopyStatus,
     /// Delete a target of ours.
     Delete,
     /// Change the timeout of a target of ours.
@@ -84,6 +96,14 @@ pub enum Mutation {
     RepeatCreate,
     NoAnswerIsRefusal,
     ReleaseBeforeDelete,
+    OldBound,
+    AnyRefusalCounts,
+    DropOnConflict,
+    EmptyAnswerVouches,
+    AnyPayload,
+    DeleteCoHeld,
+    NameHoldsBack,
+    CircleStays,
 }
 
 /// One configuration.
@@ -113,8 +133,8 @@ pub struct Config {
     pub strict_ready: bool,
     /// Whether creates are counted: not where a foreign target may have the name.
     pub count_creates: bool,
-    /// Whether the first object is at rest before the others are created.
-    pub established: bool,
+    /// How many objects are at rest before the others are created.
+    pub established: u8,
     /// Whether I5 is left out: for a break whose configuration is one of the known limits.
     pub safety_only: bool,
     /// Whether each replica cares for the object in its own slot only: two passes of one process, over two objects.
@@ -142,7 +162,7 @@ impl Default for Config {
             slow_answers: false,
             strict_ready: false,
             count_creates: false,
-            established: false,
+            established: 0,
             safety_only: false,
             apart: false,
             events_at_most: 12,
@@ -162,6 +182,11 @@ pub struct Operator {
 impl Operator {
     pub fn new(config: Config) -> Self {
         Self { config, calm: Arc::default() }
+    }
+
+    /// Whether somebody else creates targets with our account.
+    pub fn account_is_shared(&self) -> bool {
+        self.config.external.iter().any(|act| matches!(act, External::CreateAsUs(_)))
     }
 
     pub fn breaks(&self, mutation: Mutation) -> bool {

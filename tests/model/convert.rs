@@ -4,6 +4,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use zitadel_actions_operator::api::condition::{ConditionType, Health, conditions
 use zitadel_actions_operator::api::reason::Reason;
 use zitadel_actions_operator::api::target::{ConnectionStatus, TargetSpec, TargetStatus};
 use zitadel_actions_operator::plan::custody;
-use zitadel_actions_operator::plan::facts::{Bound, Newest, as_posted};
+use zitadel_actions_operator::plan::facts::{self, Newest, as_posted};
 use zitadel_actions_operator::plan::names::{self, HolderPlan, NameHolder, Named};
 use zitadel_actions_operator::plan::ownership::Rival;
 use zitadel_actions_operator::plan::{self, Account, Adoption, Answer, Connection, Facts, RemoteFacts, Step, Verdict};
@@ -23,8 +24,8 @@ use zitadel_actions_operator::zitadel::events::{Added, EventKind, Posting, Targe
 use zitadel_actions_operator::zitadel::{self as real, Api, Kind, TargetName};
 
 use super::state::{
-    Candidate, Change, Claim, Date, Event, Failure, Holder, Id, Learned, LetGo, Object, Origin, Other, Pass, Remote,
-    Said, Settings, Status, Tick, Todo, Uid, Version, What,
+    Bound, Candidate, Change, Claim, Date, Event, Failure, Holder, Id, Learned, LetGo, Object, Origin, Other, Pass,
+    Remote, Said, Settings, Status, Tick, Todo, Uid, Version, What,
 };
 
 /// Seconds per tick: a create's sender gives up within the tick after the claim, the request is dead in the tick
@@ -33,10 +34,11 @@ pub const TICK: i64 = 20;
 /// The client's time-out.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// The third name is the first one for ZITADEL. The rest frees a name for a moment: one for each object.
-pub const NAMES: [&str; 9] = [
+pub const NAMES: [&str; 10] = [
     "hook",
     "other",
     "HOOK",
+    "third",
     "zitadel-actions-renaming-1",
     "zitadel-actions-renaming-2",
     "zitadel-actions-renaming-3",
@@ -143,6 +145,8 @@ fn error(failure: Failure) -> real::Error {
     match failure {
         Failure::Unconnected => real::Error::Connect("refused".into()),
         Failure::NoAnswer => real::Error::NoAnswer("timed out".into()),
+        // The worst of them: it looks like a taken name.
+        Failure::Forwarded => api(409, 6, "EXEC-dra6yamk98"),
         Failure::Refused => api(400, 3, "COMMAND-NcJUKo"),
         Failure::Taken => api(409, 6, "V3-DKcYh"),
         Failure::Gone => api(404, 5, "COMMAND-xj14f2cccn"),
@@ -224,6 +228,23 @@ fn other(other: Other) -> plan::Other {
     plan::Other { holds: other.holds.map(id), claim: other.claim.map(claim), older: other.older }
 }
 
+/// What the event store tells of how far it has come: production's word for it.
+pub fn bound(log: &[Event], told: Range<usize>) -> Bound {
+    let mut events: Vec<_> = events(log, told, false).collect();
+    events.reverse();
+    let bound = facts::Bound::of(&events);
+    let bits = |ids: Vec<real::TargetId>| ids.iter().fold(0, |bits, id| bits | 1 << id_of(id.as_str()));
+    Bound { newest: date_of(bound.newest), recent: bound.recent.map(bits) }
+}
+
+fn told(bound: Bound) -> facts::Bound {
+    facts::Bound { newest: date(bound.newest), recent: bound.recent.map(|bits| ids(bits).map(id).collect()) }
+}
+
+fn ids(bits: u16) -> impl Iterator<Item = Id> {
+    (0..16).filter(move |id| bits & (1 << id) != 0)
+}
+
 /// The object's claim, if it is open: production's word for it.
 pub fn open_claim(object: &Object) -> Option<Claim> {
     let shown = object.status.id.map(|id| id.to_string());
@@ -251,15 +272,6 @@ fn change(change: Change) -> real::Change {
 fn change_of(change: &real::Change) -> Change {
     assert!(change.kind.is_none() && change.endpoint.is_none(), "the model never changes these");
     Change { name: change.name.as_ref().map(|name| name_of(name.as_str())), timeout: change.timeout.map(timeout_of) }
-}
-
-/// The ids of a set, bit per id.
-fn ids(bits: u16) -> impl Iterator<Item = Id> {
-    (0..16).filter(move |id| bits & (1 << id) != 0)
-}
-
-fn real_bound(newest: Option<Date>, recent: u16) -> Bound {
-    Bound { newest: newest.map_or(Timestamp::UNIX_EPOCH, date), recent: Some(ids(recent).map(id).collect()) }
 }
 
 fn claim(claim: Claim) -> api_claim::Claim {
@@ -367,7 +379,7 @@ fn created_version(at: Date, api: Api) -> Version {
 fn answer(learned: &Learned, api: Api) -> Answer {
     match learned {
         Learned::Connected => Answer::Connected(Ok(connection(api))),
-        Learned::Bound(bound) => Answer::Bound(bound.map(|(newest, recent)| real_bound(newest, recent)).map_err(error)),
+        Learned::Bound(newest) => Answer::Bound(newest.map(told).map_err(error)),
         Learned::Claimed => Answer::Claimed,
         Learned::Created(settings, target, at) => {
             Answer::Created(config(*settings), answered(*target, created_version(*at, api), Some(*at)))
@@ -401,9 +413,9 @@ fn answer(learned: &Learned, api: Api) -> Answer {
     }
 }
 
-fn facts(resumed: Option<Version>, learned: &[Learned], api: Api) -> Facts {
+fn learned(resumed: Option<Version>, answers: &[Learned], api: Api) -> Facts {
     let mut facts = Facts::resume(resumed.map(version));
-    for learned in learned {
+    for learned in answers {
         match learned {
             // One wait stands for all the pauses that a pass has: it reads once before and once after.
             Learned::Waited => (0..6).for_each(|_| facts.waited()),
@@ -415,7 +427,7 @@ fn facts(resumed: Option<Version>, learned: &[Learned], api: Api) -> Facts {
 
 /// State after the newest write that a pass knows of.
 pub fn written(pass: &Pass, api: Api) -> Option<Version> {
-    facts(pass.resumed, &pass.learned, api).written().map(version_of)
+    learned(pass.resumed, &pass.learned, api).written().map(version_of)
 }
 
 fn spec(object: &Object) -> TargetSpec {
@@ -440,8 +452,8 @@ thread_local! {
 
 /// Asks the planner. It is a pure function, so each question is asked once per thread.
 pub fn plan(pass: &Pass, now: Tick, api: Api) -> Todo {
-    // Neither of these is shown to the planner.
-    let seen = Object { slot: 0, version: 0, ..pass.object };
+    // None of these is shown to the planner.
+    let seen = Object { slot: 0, version: 0, bounded: 0, ..pass.object };
     let question = (seen, (pass.rival, pass.co_holder), pass.resumed, pass.learned.clone(), now, api == Api::V2);
     if let Some(known) = ANSWERS.with_borrow(|answers| answers.get(&question).copied()) {
         return known;
@@ -469,7 +481,7 @@ fn ask(pass: &Pass, now: Tick, api: Api) -> Todo {
         born: moment(object.born),
         crd: plan::Crd::Stays,
     };
-    let mut known = facts(pass.resumed, &pass.learned, api);
+    let mut known = learned(pass.resumed, &pass.learned, api);
     let mut step = plan::target::plan(&view, &known, moment(now));
     if step == Step::TryRelease {
         // A write that is not made, and that nobody refuses here.
@@ -514,30 +526,30 @@ fn ask(pass: &Pass, now: Tick, api: Api) -> Todo {
     }
 }
 
-/// Asks the event store as production does, and picks our own creates with production's function. `anybody` breaks
-/// it: whoever created it counts as us.
-pub fn search(log: &[Event], wanted: u8, since: Date, anybody: bool) -> Vec<(Id, Date, u8)> {
-    let event = |(no, event): (usize, &Event)| {
-        let at = Date { tick: event.tick, no: u8::try_from(no).unwrap() };
-        let kind = match event.what {
+/// The events that concern creations, as the event store tells them; `anybody` makes them all our own.
+fn events(log: &[Event], told: Range<usize>, anybody: bool) -> impl Iterator<Item = TargetEvent> {
+    let start = told.start;
+    (start..).zip(&log[told]).map(move |(no, event)| TargetEvent {
+        id: id(event.id),
+        kind: match event.what {
             What::Added(settings) => EventKind::Added(Posting {
                 name: NAMES[usize::from(settings.name)].into(),
                 rest: Some(posting(settings.timeout)),
             }),
-            What::Changed(_) => return None,
+            What::Changed(_) => EventKind::Changed,
             What::Removed => EventKind::Removed,
-        };
-        let editor = if event.by.is_some() || anybody { US } else { "them" };
-        (date(at) > date(since)).then(|| TargetEvent {
-            id: id(event.id),
-            kind,
-            sequence: 1,
-            date: date(at),
-            editor: Some(editor.into()),
-            owner: None,
-        })
-    };
-    let events: Vec<_> = log.iter().enumerate().filter_map(event).collect();
+        },
+        sequence: 1,
+        date: date(Date { tick: event.tick, no: u8::try_from(no).unwrap() }),
+        editor: Some(if event.by.is_some() || anybody { US } else { "them" }.into()),
+        owner: None,
+    })
+}
+
+/// Asks the event store as production does, and picks our own creates with production's function. `anybody` breaks
+/// it: whoever created it counts as us.
+pub fn search((log, told): (&[Event], Range<usize>), wanted: u8, since: Date, anybody: bool) -> Vec<(Id, Date, u8)> {
+    let events: Vec<_> = events(log, told, anybody).filter(|event| event.date > date(since)).collect();
     let found = surviving_creates(&events, &name(wanted), US);
     let told =
         |added: &Added| (id_of(added.id.as_str()), date_of(added.date), timeout_posted(added.posted.as_ref().unwrap()));

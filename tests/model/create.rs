@@ -35,6 +35,14 @@ impl Operator {
                     return false;
                 }
             }
+            (Fault::Forwarded, Work::Posting(None)) => {
+                if world.create(settings, Some(uid)).is_err() {
+                    return false;
+                }
+                let broken = self.breaks(Mutation::AnyRefusalCounts);
+                self.failed(world, replica, task, if broken { Failure::Refused } else { Failure::Forwarded });
+                return true;
+            }
             (Fault::LostRequest, Work::Posting(None)) | (Fault::LostReply, Work::Posting(Some(_))) => {}
             (Fault::GivenUp, Work::Posting(None)) => {
                 let until = base.claim.map_or(world.now, |claim| claim.time + 1);

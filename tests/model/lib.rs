@@ -16,4 +16,5 @@ mod properties;
 mod rest;
 mod shell;
 mod state;
+mod trouble;
 mod zitadel;

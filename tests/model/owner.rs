@@ -1,7 +1,7 @@
 //! Whose a target is: I3 judges what is done to it, and what is recorded of it, by this.
 
 use super::convert;
-use super::state::{Flaw, Id, Object, Task, Work, World};
+use super::state::{Flaw, Id, NOBODY, Object, Task, Work, World};
 use super::zitadel;
 
 /// Does something to a target for an object, and tells if it was none of that object's.
@@ -30,14 +30,43 @@ fn take_over(world: &mut World, id: Id, uid: u8) -> bool {
     if maker == uid {
         return true;
     }
+    if maker == NOBODY {
+        let taken = is_indistinguishable(world, id, uid);
+        if taken {
+            hand_over(world, id, NOBODY, uid);
+        }
+        return taken;
+    }
     let retained = world.retained & (1 << maker) != 0 && world.kept & (1 << id) == 0;
     if !retained && !will_never_know(world, maker, id) {
         return false;
     }
-    for event in world.log.iter_mut().filter(|event| event.id == id && event.by == Some(maker)) {
-        event.by = Some(uid);
-    }
+    hand_over(world, id, maker, uid);
     true
+}
+
+/// A target is another object's from now on.
+pub fn hand_over(world: &mut World, id: Id, from: u8, to: u8) {
+    for event in world.log.iter_mut().filter(|event| event.id == id && event.by == Some(from)) {
+        event.by = Some(to);
+    }
+}
+
+/// Whether nothing that can be asked for tells a target that somebody made with our account from the object's own: it is
+/// newer than what was told when the claim was decided on, and was created with what the claim posts.
+fn is_indistinguishable(world: &World, id: Id, uid: u8) -> bool {
+    // A replica that has not seen yet that the object is gone acts on what it knows of it.
+    let passes = world.replicas.iter().filter_map(|replica| replica.pass.as_ref()).map(|pass| &pass.object);
+    let claim = world
+        .objects
+        .iter()
+        .flatten()
+        .chain(passes)
+        .find_map(|object| Some((object.claim?, object.bounded)).filter(|_| object.uid == uid));
+    let birth = zitadel::birth(&world.log, id).zip(zitadel::origin(&world.log, id));
+    claim.zip(birth).is_some_and(|((claim, bounded), (no, origin))| {
+        no >= usize::from(bounded) && claim.posted & (1 << origin.settings.timeout) != 0
+    })
 }
 
 /// Whether an object is there, has not recorded a target that was made for it, and no task will.

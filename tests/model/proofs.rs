@@ -22,7 +22,7 @@ pub fn explore(config: Config) -> Option<(&'static str, Path<World, Action>)> {
     checker.discoveries().into_iter().min_by_key(|(_, path)| path.clone().into_actions().len())
 }
 
-fn prove(config: Config) {
+pub fn prove(config: Config) {
     let name = config.name;
     if let Some((property, path)) = explore(config) {
         println!("{:?}", path.last_state());
@@ -33,7 +33,7 @@ fn prove(config: Config) {
 pub const NO_ANSWER: &[Fault] = &[Fault::LostRequest, Fault::LostReply, Fault::GivenUp];
 
 /// A target of somebody else's with our name.
-const OLD_ONE: Settings = Settings { name: 2, timeout: 2 };
+pub const OLD_ONE: Settings = Settings { name: 2, timeout: 2 };
 
 pub const fn budget(crashes: u8, faults: u8, user: u8, external: u8) -> Budget {
     Budget { crashes, faults, user, external }
@@ -191,7 +191,7 @@ fn model_a_restored_database() {
             api,
             ticks: 0,
             lag: 1,
-            established: true,
+            established: 1,
             budget: budget(0, 1, 1, 1),
             faults: &[Fault::LostReply, Fault::GivenUp],
             user: &[User::Edit, User::Rename],
@@ -207,7 +207,7 @@ fn model_a_database_restored_twice() {
         name: "ZITADEL's database is put back twice; two edits or renames",
         ticks: 0,
         lag: 0,
-        established: true,
+        established: 1,
         budget: budget(0, 0, 2, 2),
         user: &[User::Edit, User::Rename],
         external: &[External::Restore],
@@ -243,7 +243,7 @@ fn model_a_second_object_asks_for_a_held_name() {
         name: "a second object asks for a held name; a lost or late answer, a deletion",
         ticks: 2,
         objects: vec![Settings { name: 0, timeout: 0 }, Settings { name: 2, timeout: 1 }],
-        established: true,
+        established: 1,
         budget: budget(0, 1, 1, 0),
         faults: &[Fault::LostRequest, Fault::GivenUp],
         user: &[User::Delete],
@@ -251,7 +251,7 @@ fn model_a_second_object_asks_for_a_held_name() {
     });
 }
 
-const RIVALS: [Settings; 2] = [Settings { name: 0, timeout: 0 }, Settings { name: 2, timeout: 1 }];
+pub const RIVALS: [Settings; 2] = [Settings { name: 0, timeout: 0 }, Settings { name: 2, timeout: 1 }];
 
 #[test]
 fn model_two_objects_and_a_lost_create() {

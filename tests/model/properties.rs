@@ -13,7 +13,7 @@ pub fn all() -> Vec<Property<Operator>> {
         Property::always("I1 at most one target per object", |_, world| one_each(world)),
         Property::always("I2 nothing is left behind", |_, world| nothing_left(world)),
         Property::always("I3 no foreign target is touched", |_, world: &World| {
-            world.flaw != Some(Flaw::ForeignTouched)
+            !matches!(world.flaw, Some(Flaw::ForeignTouched | Flaw::CoHeldDeleted))
         }),
         Property::always("I3 no foreign target is taken over", |_, world: &World| {
             world.flaw != Some(Flaw::ForeignAdopted)

@@ -89,6 +89,9 @@ fn one_thing(operator: &Operator, world: &mut World) -> bool {
             }
         }
     }
+    if world.veil.take().is_some() {
+        return true;
+    }
     if usize::from(world.shown) < world.log.len() {
         world.shown += 1;
         return true;
@@ -126,36 +129,49 @@ fn is_rest(world: &World) -> bool {
     nothing_left(world) && world.objects.iter().flatten().all(|object| is_satisfied(world, object))
 }
 
-/// Whether no date tells if the target that has a claimed name was there before the claim: it was made with our account
-/// so shortly before that a step of the database's clock would explain it as well. Then a person has to decide.
-fn is_undecided(world: &World, object: &Object) -> bool {
-    let Some(claim) = open_claim(object) else { return false };
-    zitadel::all(&world.log).any(|(id, by, settings)| {
-        let made = zitadel::origin(&world.log, id).map(|origin| origin.date);
-        let close = made.is_some_and(|made| claim.after.is_some_and(|after| made <= after && made.tick == after.tick));
-        close && by.is_some() && same_name(settings.name, claim.name)
-    })
-}
-
 fn is_satisfied(world: &World, object: &Object) -> bool {
     let wanted = object.spec.settings;
-    let mut others = zitadel::all(&world.log).filter(|(_, by, _)| *by != Some(object.uid));
-    let contested = others.any(|(_, _, settings)| same_name(settings.name, wanted.name));
     let ours: Vec<_> = zitadel::all(&world.log).filter(|(_, by, _)| *by == Some(object.uid)).collect();
     let said = object.status.said;
+    if is_undecidable(world, object) {
+        return said.is_some_and(|(_, reason, _)| reason == Reason::CreateOutcomeUnknown);
+    }
+    // An id that somebody else wrote, and that nothing vouches for, is reported and waited for.
+    let foreign = object.status.id.and_then(|id| zitadel::creator(&world.log, id)) != Some(object.uid);
+    let reported = said.is_some_and(|(_, reason, _)| reason == Reason::AdoptionConflict);
+    if object.status.id.is_some() && foreign && reported {
+        return true;
+    }
     if object.deleting || ours.len() > 1 {
         return false;
     }
-    if contested {
-        let known = ours.iter().all(|(id, ..)| object.status.id == Some(*id));
-        let undecided = is_undecided(world, object);
+    if is_contested(world, object, world.objects.len()) {
+        let known =
+            ours.iter().all(|(id, _, settings)| object.status.id == Some(*id) && settings.timeout == wanted.timeout);
         return known
-            && said.is_some_and(|(_, reason, _)| match reason {
-                Reason::NameTaken | Reason::AdoptionConflict => true,
-                Reason::CreateOutcomeUnknown => undecided,
-                _ => false,
-            });
+            && said.is_some_and(|(_, reason, _)| matches!(reason, Reason::NameTaken | Reason::AdoptionConflict));
     }
     let ready = said.is_some_and(|(said, _, generation)| said == Said::Ready && generation == object.generation);
     ready && matches!(ours[..], [(id, _, settings)] if object.status.id == Some(id) && settings == wanted)
+}
+
+/// Whether a target that stays has the name which the object asks for: somebody else's, or one of an object that keeps its
+/// name or waits itself. A circle of those who wait is to be resolved.
+fn is_contested(world: &World, object: &Object, depth: usize) -> bool {
+    let mut others = zitadel::all(&world.log).filter(|(_, by, _)| *by != Some(object.uid));
+    let holder = others.find(|(_, _, settings)| same_name(settings.name, object.spec.settings.name));
+    let Some((_, by, settings)) = holder else { return false };
+    let owner = world.objects.iter().flatten().find(|owner| Some(owner.uid) == by);
+    owner.is_none_or(|owner| {
+        let keeps = same_name(owner.spec.settings.name, settings.name);
+        keeps || (depth > 0 && is_contested(world, owner, depth - 1))
+    })
+}
+
+/// Whether retention hides who created the target that has a claimed name: then a person has to decide.
+fn is_undecidable(world: &World, object: &Object) -> bool {
+    let Some(claim) = open_claim(object) else { return false };
+    let mut all = zitadel::all(&world.log);
+    let holder = all.find(|(_, _, settings)| same_name(settings.name, claim.name));
+    holder.and_then(|(id, ..)| zitadel::birth(&world.log, id)).is_some_and(|no| no < usize::from(world.expired))
 }

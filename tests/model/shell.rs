@@ -1,12 +1,14 @@
 //! The modelled shell: what `controller` does with the planner's steps, one atomic action for each call or write.
 
+use zitadel_actions_operator::api::reason::Reason;
+
 use super::cluster::Refused;
 use super::config::{Mutation, Operator};
 use super::convert;
-use super::owner::{bequeath, judge_adoption, touching};
+use super::owner::{bequeath, hand_over, judge_adoption, touching};
 use super::state::{
-    Candidate, Change, Claim, Date, Failure, Flaw, Id, Learned, LetGo, Object, Other, Pass, Replica, Said, Settings,
-    Status, Task, Todo, Version, Work, World,
+    Candidate, Change, Claim, Date, Failure, Flaw, Holder, Id, Learned, LetGo, Object, Other, Pass, Replica, Said,
+    Settings, Status, Task, Todo, Version, Work, World,
 };
 use super::zitadel;
 
@@ -20,8 +22,8 @@ impl Operator {
         let rival = older_holder(world, replica, &object);
         let known = world.replicas[replica].written[slot].filter(|(uid, _)| *uid == object.uid);
         let resumed = known.map(|(_, version)| version);
-        let co_holder = is_co_held(world, replica, &object);
-        let pass = Pass { object, rival, co_holder, resumed, learned: Vec::new(), todo: Todo::Connect };
+        let co_holder = co_holder(world, replica, &object).is_some();
+        let pass = Pass { object, rival, co_holder, resumed, bounded: 0, learned: Vec::new(), todo: Todo::Connect };
         world.replicas[replica].pass = Some(pass);
         self.think(world, replica);
     }
@@ -46,14 +48,17 @@ impl Operator {
                 world.flaw = Some(Flaw::EndlessPass);
                 return;
             }
-            let todo = convert::plan(pass, self.clock(pass, now), self.config.api);
+            let asked = Pass { co_holder: pass.co_holder && !self.breaks(Mutation::DeleteCoHeld), ..pass.clone() };
+            let todo = convert::plan(&asked, self.clock(pass, now), self.config.api);
             let todo = self.mutated(pass, todo, now);
             pass.todo = todo;
             match todo {
                 Todo::Connect => pass.learned.push(Learned::Connected),
                 Todo::AskNames(name) => {
-                    let asker = pass.object;
-                    let holder = convert::name_holder(&world.replicas[replica].cache, &asker, name);
+                    let own = pass.object;
+                    let holder = convert::name_holder(&world.replicas[replica].cache, &own, name);
+                    let broken = self.breaks(Mutation::CircleStays) && holder == Some(Holder::WaitsForUs);
+                    let holder = if broken { Some(Holder::Leaves) } else { holder };
                     let Some(pass) = &mut world.replicas[replica].pass else { return };
                     pass.learned.push(Learned::NameHolder(holder));
                 }
@@ -102,23 +107,26 @@ impl Operator {
             (Some(Mutation::ClaimWithoutSettling), Todo::Search { .. }) if !object.deleting => {
                 let Settings { name, timeout } = object.spec.settings;
                 let (replaces, posted) = (object.status.id, 1 << timeout);
-                let (object, after) = (object.uid, None);
-                Todo::Claim(Claim {
-                    name,
-                    since: now,
-                    after,
-                    known: None,
-                    time: now,
-                    replaces,
-                    repairs: 0,
-                    object,
-                    posted,
-                })
+                let (object, after, known) = (object.uid, None, None);
+                Todo::Claim(Claim { name, since: now, after, known, time: now, replaces, repairs: 0, object, posted })
             }
             (Some(Mutation::LetGoWithOpenClaim), Todo::Search { .. }) if object.deleting => {
                 Todo::Release(LetGo::NothingRemote)
             }
             (Some(Mutation::ReleaseBeforeDelete), Todo::Delete(_)) => Todo::Release(LetGo::Deleted),
+            (Some(Mutation::DropOnConflict), Todo::LookUp(_))
+                if pass.learned.contains(&Learned::Searched(Ok(vec![]))) =>
+            {
+                if object.deleting {
+                    Todo::Release(LetGo::NothingRemote)
+                } else {
+                    Todo::DropClaim
+                }
+            }
+            (Some(Mutation::NameHoldsBack), Todo::Update(..)) if pass.learned.iter().any(is_taken) => {
+                let said = Some((Said::Reconciling, Reason::NameTaken, object.generation));
+                Todo::Finish(Status { said, ..object.status })
+            }
             (_, todo) => todo,
         }
     }
@@ -138,7 +146,7 @@ impl Operator {
 
     /// The pending call or write of a pass happens, and its answer arrives.
     pub fn go(&self, world: &mut World, replica: usize) {
-        let Some(Pass { object, todo, .. }) = world.replicas[replica].pass.clone() else { return };
+        let Some(Pass { object, todo, bounded, co_holder, .. }) = world.replicas[replica].pass.clone() else { return };
         let (api, uid) = (self.config.api, object.uid);
         let learned = match todo {
             Todo::Claim(claim) => {
@@ -147,6 +155,7 @@ impl Operator {
                     object.finalized = true;
                     if !unwritten {
                         object.claim = Some(claim);
+                        object.bounded = if claim.since == claim.time { bounded } else { object.bounded };
                     }
                 });
                 let written = written.map(|written| Object { claim: Some(claim), ..written });
@@ -186,12 +195,14 @@ impl Operator {
                 return;
             }
             Todo::Release(release) => return let_go(world, replica, &object, release),
-            Todo::Search { name, since } => {
-                let found = self.search(world, name, since);
-                Learned::Searched(found)
+            Todo::Search { .. } | Todo::Bound | Todo::Trace(_) | Todo::History(_) => {
+                self.ask_events(world, replica, todo)
             }
             Todo::LookUp(name) => Learned::LookedUp(Ok(self.look_up(world, name))),
             Todo::AskOthers => Learned::Others(self.others(world, replica, uid)),
+            Todo::Read(_) if self.breaks(Mutation::EmptyAnswerVouches) && untraced(&world.replicas[replica]) => {
+                Learned::Read(Ok(None))
+            }
             Todo::Read(id) => {
                 let mut view = world.get(id, api);
                 if let (true, Some(view)) = (self.breaks(Mutation::ReadyOnOldView), &mut view) {
@@ -215,22 +226,38 @@ impl Operator {
                 Learned::Updated(change, raise, result)
             }
             Todo::Delete(id) => {
+                if co_holder {
+                    world.flaw = Some(Flaw::CoHeldDeleted);
+                }
                 touching(world, id, uid, |world| world.delete(id, Some(uid)));
                 Learned::Deleted(Ok(()))
             }
-            Todo::History(_) if !self.config.events => Learned::History(Err(Failure::Denied)),
-            Todo::History(id) => {
-                let newest = zitadel::newest(&world.log, id);
-                Learned::History(Ok(newest))
-            }
-            Todo::Bound if !self.config.events => Learned::Bound(Err(Failure::Denied)),
-            Todo::Bound => Learned::Bound(Ok(zitadel::bound(&world.log))),
-            Todo::Trace(_) if !self.config.events => Learned::Traced(Err(Failure::Denied)),
-            Todo::Trace(id) => Learned::Traced(Ok(zitadel::origin(&world.log, id))),
             Todo::Wait => Learned::Waited,
             Todo::Connect | Todo::Create(_) | Todo::Await | Todo::Survey | Todo::AskNames(_) | Todo::Ignore => return,
         };
         self.learn(world, replica, learned);
+    }
+
+    /// What the event store answers.
+    fn ask_events(&self, world: &mut World, replica: usize, todo: Todo) -> Learned {
+        let denied = !self.config.events;
+        match todo {
+            Todo::Search { name, since } => Learned::Searched(self.search(world, name, since)),
+            Todo::Bound if denied => Learned::Bound(Err(Failure::Denied)),
+            Todo::Bound => {
+                let told = world.told();
+                if let (true, Some(pass)) = (self.account_is_shared(), &mut world.replicas[replica].pass) {
+                    pass.bounded = u8::try_from(told.end).unwrap();
+                }
+                let old = usize::from(self.breaks(Mutation::OldBound)).min(told.len());
+                Learned::Bound(Ok(convert::bound(&world.log, told.start..told.end - old)))
+            }
+            Todo::Trace(_) if denied => Learned::Traced(Err(Failure::Denied)),
+            Todo::Trace(id) => Learned::Traced(Ok(world.trace(id))),
+            Todo::History(_) if denied => Learned::History(Err(Failure::Denied)),
+            Todo::History(id) => Learned::History(Ok(world.history(id))),
+            todo => panic!("{todo:?} does not ask for events"),
+        }
     }
 
     /// The pass goes on with the object as the API server returned it, or is over.
@@ -272,13 +299,14 @@ impl Operator {
         if !self.config.events {
             return Err(Failure::Denied);
         }
-        let found = convert::search(&world.log, name, since, self.breaks(Mutation::AdoptOfAnotherEditor));
+        let found =
+            convert::search((&world.log, world.told()), name, since, self.breaks(Mutation::AdoptOfAnotherEditor));
         let candidate = |(id, date, timeout): (Id, Date, u8)| Candidate {
             id,
             name,
             version: Version { sequence: Some(1), changed: date },
             created: Some(date),
-            posted: Some(timeout),
+            posted: Some(timeout).filter(|_| !self.breaks(Mutation::AnyPayload)),
         };
         Ok(found.into_iter().map(candidate).collect())
     }
@@ -292,7 +320,7 @@ impl Operator {
             name: found.settings.name,
             version: found.version,
             created: if dated { Some(Date { tick: world.now, no: 0 }) } else { found.created },
-            posted: Some(found.settings.timeout).filter(|_| untouched),
+            posted: Some(found.settings.timeout).filter(|_| untouched && !self.breaks(Mutation::AnyPayload)),
         })
     }
 
@@ -332,6 +360,16 @@ impl Operator {
             world.flaw = Some(Flaw::ReadyOutdated);
         }
     }
+}
+
+const fn is_taken(learned: &Learned) -> bool {
+    matches!(learned, Learned::Updated(_, _, Err(Failure::Taken)))
+}
+
+/// Whether the event store has just told nothing of who created a target.
+fn untraced(state: &Replica) -> bool {
+    let learned = state.pass.iter().flat_map(|pass| &pass.learned).last();
+    learned == Some(&Learned::Traced(Ok(None)))
 }
 
 /// The version that the read of a pass has shown.
@@ -387,12 +425,13 @@ fn older_holder(world: &World, replica: usize, object: &Object) -> bool {
         .is_some_and(|id| others.into_iter().any(|other| other.status.id == Some(id) && other.uid < object.uid))
 }
 
-fn is_co_held(world: &World, replica: usize, object: &Object) -> bool {
+/// Another object that is seen to record the same target, and to stay.
+fn co_holder(world: &World, replica: usize, object: &Object) -> Option<u8> {
+    let id = object.status.id?;
     let mut others = world.replicas[replica].cache.iter().flatten();
-    object
-        .status
-        .id
-        .is_some_and(|id| others.any(|other| other.uid != object.uid && other.status.id == Some(id) && !other.deleting))
+    others
+        .find(|other| other.uid != object.uid && other.status.id == Some(id) && !other.deleting)
+        .map(|other| other.uid)
 }
 
 fn let_go(world: &mut World, replica: usize, object: &Object, release: LetGo) {
@@ -401,7 +440,10 @@ fn let_go(world: &mut World, replica: usize, object: &Object, release: LetGo) {
         bequeath(world, object.uid);
     }
     let done = world.write(object, false, |object| object.finalized = false);
-    if done.is_ok() && held && release == LetGo::Retained {
+    let heir = co_holder(world, replica, object);
+    if let (LetGo::Retained, Some(heir), Some(id), true) = (release, heir, object.status.id, done.is_ok() && held) {
+        hand_over(world, id, object.uid, heir);
+    } else if done.is_ok() && held && release == LetGo::Retained {
         world.retained |= 1 << object.uid;
         world.kept |= object.status.id.map_or(0, |id| 1 << id);
     }

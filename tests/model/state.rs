@@ -45,7 +45,7 @@ pub struct Claim {
     pub since: Tick,
     /// The newest event that was known before.
     pub after: Option<Date>,
-    /// The targets with events shortly before, bit per id.
+    /// Targets with events shortly before that: bit per id.
     pub known: Option<u16>,
     pub time: Tick,
     pub replaces: Option<Id>,
@@ -91,6 +91,9 @@ pub struct Object {
     pub deleting: bool,
     pub finalized: bool,
     pub claim: Option<Claim>,
+    /// How many events the event store told of when the first create under the claim was decided on: what others make
+    /// with our account later cannot be told from our own. Only kept where somebody does that.
+    pub bounded: u8,
     pub status: Status,
 }
 
@@ -129,6 +132,13 @@ pub struct Other {
     pub older: bool,
 }
 
+/// How far the event store has come: the newest event, and bit per id the targets with events shortly before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Bound {
+    pub newest: Date,
+    pub recent: Option<u16>,
+}
+
 /// Who created a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Origin {
@@ -160,6 +170,8 @@ pub enum Failure {
     Unconnected,
     /// Sent, and no answer.
     NoAnswer,
+    /// Carried out, and then somebody's execution failed the answer.
+    Forwarded,
     /// Refused by ZITADEL, for a reason that has nothing to do with other targets.
     Refused,
     /// The name is taken.
@@ -174,8 +186,7 @@ pub enum Failure {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Learned {
     Connected,
-    /// The newest event, and the targets (bit per id) with events shortly before.
-    Bound(Result<(Option<Date>, u16), Failure>),
+    Bound(Result<Bound, Failure>),
     Claimed,
     Created(Settings, Id, Date),
     CreateFailed(Failure),
@@ -246,6 +257,8 @@ pub struct Pass {
     pub co_holder: bool,
     /// What an earlier pass wrote and could not read back.
     pub resumed: Option<Version>,
+    /// How many events were told when the bound was read.
+    pub bounded: u8,
     pub learned: Vec<Learned>,
     pub todo: Todo,
 }
@@ -336,6 +349,8 @@ pub enum Flaw {
     /// I3: a status was written with the id of a target that was not created for the object, and that another one has
     /// recorded or may yet learn of.
     ForeignAdopted,
+    /// I3: a target was deleted that another live object is seen to record.
+    CoHeldDeleted,
     /// I4: Ready=True was written on something else than the spec, or on an older state than one already known.
     ReadyUntrue,
     /// I4, where nobody else writes: Ready=True was written while the write side held something else.
@@ -362,6 +377,10 @@ pub struct World {
     pub restored: bool,
     /// How many events the read side shows.
     pub shown: u8,
+    /// From where on an open transaction hides events from those who search them.
+    pub veil: Option<u8>,
+    /// Up to where retention hides them for ever.
+    pub expired: u8,
     pub late: Vec<Late>,
     pub replicas: Vec<Replica>,
     pub left: Budget,

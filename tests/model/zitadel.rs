@@ -1,6 +1,8 @@
 //! The modelled ZITADEL: one event store, whose newest state is the write side, and whose beginning, as far as it is
 //! projected, is the read side.
 
+use std::ops::Range;
+
 use zitadel_actions_operator::zitadel::Api;
 
 use super::convert::same_name;
@@ -36,22 +38,14 @@ pub fn newest(log: &[Event], id: Id) -> Option<(u8, Date)> {
     Some((u8::try_from(count).unwrap(), at(log, last)))
 }
 
-/// Date of the newest event of all.
-pub fn last(log: &[Event]) -> Option<Date> {
-    log.len().checked_sub(1).map(|no| at(log, no))
-}
-
-/// How far the log has come: the date of the newest event, and the targets (bit per id) with events in its tick, which a
-/// database clock that steps back could confuse with later ones.
-pub fn bound(log: &[Event]) -> (Option<Date>, u16) {
-    let newest = last(log);
-    let recent = log.iter().filter(|event| newest.is_some_and(|newest| newest.tick == event.tick));
-    (newest, recent.fold(0, |bits, event| bits | 1 << event.id))
+/// Which event created a target.
+pub fn birth(log: &[Event], id: Id) -> Option<usize> {
+    log.iter().position(|event| event.id == id)
 }
 
 /// Who created a target.
 pub fn origin(log: &[Event], id: Id) -> Option<Origin> {
-    let no = log.iter().position(|event| event.id == id)?;
+    let no = birth(log, id)?;
     let What::Added(settings) = log[no].what else { return None };
     Some(Origin { settings, date: at(log, no), ours: log[no].by.is_some() })
 }
@@ -69,6 +63,26 @@ fn version(log: &[Event], id: Id, api: Api) -> Version {
 }
 
 impl World {
+    /// The events that a search finds.
+    pub fn told(&self) -> Range<usize> {
+        let end = self.veil.map_or(self.log.len(), usize::from).min(self.log.len());
+        usize::from(self.expired).min(end)..end
+    }
+
+    fn tells(&self, date: Date) -> bool {
+        self.told().contains(&usize::from(date.no))
+    }
+
+    /// The newest event of a target, as far as it is told.
+    pub fn history(&self, id: Id) -> Option<(u8, Date)> {
+        newest(&self.log[..self.told().end], id).filter(|(_, date)| self.tells(*date))
+    }
+
+    /// Who created a target, as far as it is told.
+    pub fn trace(&self, id: Id) -> Option<Origin> {
+        origin(&self.log, id).filter(|origin| self.tells(origin.date))
+    }
+
     fn name_taken(&self, name: u8, except: Option<Id>) -> bool {
         all(&self.log).any(|(id, _, settings)| Some(id) != except && same_name(settings.name, name))
     }
