@@ -19,6 +19,8 @@ use crate::zitadel::{Capabilities, Client, Error, Identity, Missing};
 
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_mins(1);
+/// How long a proof counts while nothing fails: a server may be upgraded without a gap, and its version is read here alone.
+const PROOF_LASTS: Duration = Duration::from_hours(1);
 
 /// One connection.
 #[derive(Debug)]
@@ -65,8 +67,8 @@ pub enum Standing {
 /// Why a probe is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Due {
-    /// The connection is down; try again then.
-    Down(Instant),
+    /// The connection is down, or was proved long ago: then.
+    At(Instant),
     /// It has to be proved again, now.
     Doubted,
 }
@@ -118,10 +120,12 @@ impl Connector {
     pub async fn ensure(&self) -> Result<(Connection, Identity), Error> {
         let mut state = self.state.lock().await;
         let failures = match &*state {
-            State::Up(identity, _) => return Ok((self.facts(identity), identity.clone())),
+            State::Up(identity, since) if since.elapsed() < PROOF_LASTS => {
+                return Ok((self.facts(identity), identity.clone()));
+            }
             State::Down { error, until, .. } if Instant::now() < *until => return Err(error.clone()),
             State::Down { failures, .. } => *failures,
-            State::Unproved | State::Doubted => 0,
+            State::Up(..) | State::Unproved | State::Doubted => 0,
         };
         let result = self.probe().await;
         *self.up.lock().unwrap_or_else(PoisonError::into_inner) = Some(result.is_ok());
@@ -241,9 +245,10 @@ impl Connector {
     /// When the next probe is due, if one is.
     pub async fn due(&self) -> Option<Due> {
         match &*self.state.lock().await {
-            State::Down { until, .. } => Some(Due::Down(*until)),
+            State::Down { until, .. } => Some(Due::At(*until)),
+            State::Up(_, since) => Some(Due::At(*since + PROOF_LASTS)),
             State::Doubted => Some(Due::Doubted),
-            State::Up(..) | State::Unproved => None,
+            State::Unproved => None,
         }
     }
 
@@ -276,5 +281,47 @@ impl Connector {
             grace: self.grace,
             account: if self.client.stranger().is_some() { Account::Shared } else { Account::Ours },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::SecretString;
+    use zitadel_stand_in::{Generation, Op, Options, StandIn};
+
+    use super::*;
+    use crate::zitadel::ApiChoice;
+    use crate::zitadel::auth::{Credential, Slot, Source};
+    use crate::zitadel::transport::{Proxy, RATE, Settings};
+
+    #[tokio::test]
+    async fn a_server_that_is_upgraded_without_a_gap_is_noticed_within_the_hour() {
+        // The process has one TLS provider; whoever comes second finds it installed.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let server = StandIn::start(Options::new(Generation::V2)).await.unwrap();
+        let slot = Slot::new("the token of the test");
+        slot.set(Some(SecretString::from(server.token())));
+        let settings = Settings {
+            url: server.url().parse().unwrap(),
+            host: None,
+            ca: None,
+            proxy: Proxy::None,
+            credential: Credential::PersonalAccessToken(Source::Slot(slot)),
+            rate: RATE,
+            timeout: Duration::from_secs(10),
+        };
+        let client = Client::new(ApiChoice::Auto, settings, Box::new(|_, _, _| {}));
+        let connector = Connector::new(Arc::new(client), Duration::from_mins(2));
+        connector.ensure().await.unwrap();
+        server.set_version("v4.99.0");
+        let known = |connection: Connection| connection.server_version;
+        assert_ne!(known(connector.ensure().await.unwrap().0).as_deref(), Some("v4.99.0"), "nothing asks again");
+        let asked = server.calls().iter().filter(|call| call.op == Some(Op::Instance)).count();
+        tokio::time::pause();
+        tokio::time::advance(PROOF_LASTS).await;
+        tokio::time::resume();
+        assert!(matches!(connector.due().await, Some(Due::At(due)) if due <= Instant::now()));
+        assert_eq!(known(connector.ensure().await.unwrap().0).as_deref(), Some("v4.99.0"));
+        assert_eq!(server.calls().iter().filter(|call| call.op == Some(Op::Instance)).count(), asked + 1);
     }
 }

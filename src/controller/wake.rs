@@ -123,7 +123,7 @@ async fn changed(inputs: &Inputs, seen: &mut u64) -> Inspection {
 /// Waits until a probe is due; for ever, if none is.
 async fn come(due: Option<Due>) {
     match due {
-        Some(Due::Down(until)) => tokio::time::sleep_until(until).await,
+        Some(Due::At(until)) => tokio::time::sleep_until(until).await,
         Some(Due::Doubted) => {}
         None => std::future::pending().await,
     }
