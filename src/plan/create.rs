@@ -110,6 +110,10 @@ pub(super) fn fulfil(
         }
         _ => {}
     }
+    // A person may say whose the target is that cannot be told: then it is taken over by its id.
+    let named =
+        |awaited: &Awaited| matches!(awaited, Awaited::Holder(Some(id)) if object.external_id().as_ref() == Some(id));
+    let rest = |awaited: Awaited| if named(&awaited) { Step::DropClaim } else { Step::Finish(wait(&awaited)) };
     let taken = facts.create_failed.is_some();
     match recovery.settle() {
         Settlement::Do(step) => step,
@@ -118,8 +122,8 @@ pub(super) fn fulfil(
         Settlement::Open(Awaited::Request(_)) | Settlement::Nothing if taken => match recovery.holder() {
             Holder::Ask(step) => step,
             Holder::Foreign => Step::DropClaim,
-            Holder::Unseen => Step::Finish(wait(&Awaited::Holder(None))),
-            Holder::Unproven(id) => Step::Finish(wait(&Awaited::Holder(Some(id)))),
+            Holder::Unseen => rest(Awaited::Holder(None)),
+            Holder::Unproven(id) => rest(Awaited::Holder(Some(id))),
             Holder::Unknown(error) => Step::Finish(Verdict::failed(&error)),
         },
         Settlement::Nothing if object.external_id().is_some() => Step::DropClaim,
@@ -127,10 +131,10 @@ pub(super) fn fulfil(
             Holder::Ask(step) => step,
             Holder::Foreign => Step::DropClaim,
             Holder::Unseen => again(&recovery, wanted),
-            Holder::Unproven(id) => Step::Finish(wait(&Awaited::Holder(Some(id)))),
+            Holder::Unproven(id) => rest(Awaited::Holder(Some(id))),
             Holder::Unknown(error) => Step::Finish(Verdict::failed(&error)),
         },
-        Settlement::Open(awaited) => Step::Finish(wait(&awaited)),
+        Settlement::Open(awaited) => rest(awaited),
         Settlement::Unknown(error) => Step::Finish(Verdict::failed(&error)),
     }
 }

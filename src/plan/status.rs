@@ -13,6 +13,7 @@ use super::names::{HolderPlan, NameHolder};
 use super::ownership::Rival;
 use super::settle::{Awaited, Recovery};
 use super::{Note, NoteKind, Object, RemoteFacts, Retry, Verdict};
+use crate::api::CLAIM_ANNOTATION;
 use crate::api::condition::{ConditionType, Health, conditions, find};
 use crate::api::reason::Reason;
 use crate::api::target::{ConnectionStatus, TargetStatus};
@@ -131,7 +132,7 @@ impl Verdict {
             Awaited::Holder(Some(id)) => (
                 format!(
                     "{begun}; target {id} has the name, and ZITADEL's event store does not show yet who created it. If it \
-                     is not this Target's, choose another spec.name; if it is, set spec.externalId to {id}"
+                     is this Target's, set spec.externalId to {id}; if it is not, remove the annotation {CLAIM_ANNOTATION}"
                 ),
                 None,
             ),

@@ -153,6 +153,10 @@ fn a_find_that_may_be_from_before_the_claim_is_neither_taken_nor_forgotten() {
     life.answer(Answer::Others(vec![]));
     assert_reason(&life.verdict(), Health::Reconciling, Reason::CreateOutcomeUnknown);
     assert!(life.verdict().message.contains("spec.externalId to 7"), "{}", life.verdict().message);
+    life.spec.external_id = Some("7".into());
+    assert_eq!(life.step(), Step::DropClaim, "a person has decided");
+    life.answer(Answer::Done);
+    assert_eq!(life.step(), Step::Read(target_id("7")));
     // What had events before the claim is not its create, whatever the clock did.
     let mut life = reopened(60);
     let known = life.candidate("5", 92);
