@@ -36,7 +36,8 @@ struct Told {
 }
 
 impl Chronicle {
-    /// The newest event of one target that was seen in the state of `changed`: that event, or a newer one.
+    /// The newest event of one target that was seen in the state of `changed`: that event, or a newer one; or an older
+    /// one, where the event store hides what made this state.
     ///
     /// # Errors
     /// As [`Client::events`].
@@ -67,7 +68,8 @@ impl Chronicle {
     }
 
     /// Reads all events since `from`, so that no target whose newest one is not older has to be asked about alone.
-    /// Returns which of `ids` are known then.
+    /// Returns which of `states`, each the date of what a target was seen in, are known then: where the event store hides
+    /// what made a state, asking about that target alone would tell no more.
     ///
     /// # Errors
     /// As [`Client::events`].
@@ -76,7 +78,7 @@ impl Chronicle {
         client: &Client,
         instance: Option<&str>,
         from: Timestamp,
-        ids: &HashSet<TargetId>,
+        states: &HashMap<TargetId, Timestamp>,
     ) -> Result<HashSet<TargetId>, Error> {
         let mut told = self.told.lock().await;
         told.belong_to(instance);
@@ -85,7 +87,8 @@ impl Chronicle {
         } else {
             told.follow(client).await?;
         }
-        Ok(ids.iter().filter(|id| told.newest.contains_key(id)).cloned().collect())
+        let known = |(id, changed): &(&TargetId, &Timestamp)| told.of(id, Some(**changed)).is_some();
+        Ok(states.iter().filter(known).map(|(id, _)| id.clone()).collect())
     }
 }
 

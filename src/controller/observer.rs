@@ -250,8 +250,7 @@ async fn count(
     connection: &Connection,
     targets: &HashMap<TargetId, RemoteTarget>,
 ) -> HashSet<TargetId> {
-    let mut missing = HashSet::new();
-    let mut oldest: Option<Timestamp> = None;
+    let mut missing = HashMap::new();
     for object in context.targets() {
         let Ok(target) = &object.0 else { continue };
         let ours = Key::of(target) == link.key && !target.suspended();
@@ -263,11 +262,10 @@ async fn count(
         };
         let known = status.sequence.is_some() && row.version == version_of(status, row);
         if let (None, Some(changed), false) = (row.version.sequence, row.version.changed, known) {
-            missing.insert(row.id.clone());
-            oldest = Some(oldest.map_or(changed, |oldest| oldest.min(changed)));
+            missing.insert(row.id.clone(), changed);
         }
     }
-    let Some(oldest) = oldest else { return missing };
+    let Some(oldest) = missing.values().min().copied() else { return HashSet::new() };
     let client = link.connector.client();
     let chronicle = &link.observer.chronicle;
     chronicle.cover(client, connection.instance.as_deref(), oldest, &missing).await.unwrap_or_else(|error| {

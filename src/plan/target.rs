@@ -332,8 +332,11 @@ fn in_sync(
         match (recorded, &facts.history) {
             (Some(sequence), _) => known.sequence = sequence.parse().ok(),
             (None, None) => return Step::History(remote.id.clone()),
+            // An event that is older than the state is not of this state: the one that made it is hidden, by an open
+            // transaction (2.x) or by audit-log retention.
             (None, Some(Ok(Some(newest)))) => {
-                known.sequence = Some(newest.sequence);
+                let of_this_state = known.changed.is_none_or(|changed| newest.date >= changed);
+                known.sequence = of_this_state.then_some(newest.sequence);
                 known.owner = known.owner.or_else(|| newest.owner.clone());
             }
             // Without the right to read events everything else works; the column stays empty.

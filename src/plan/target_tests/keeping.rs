@@ -320,3 +320,35 @@ fn what_was_known_of_a_former_target_says_nothing_of_the_one_that_was_found() {
     life.answer(Answer::Read(Ok(Some(remote))));
     assert_reason(&life.verdict(), Health::Ready, Reason::Available);
 }
+
+/// An open transaction (2.x) or audit-log retention hides what changed the target last, and shows what did before.
+#[test]
+fn a_sequence_of_an_older_state_is_not_recorded() {
+    let mut life = Life::new();
+    life.api = Api::V2;
+    life.step_connect();
+    life.answer(Answer::Claimed);
+    let Step::Create(config) = life.step() else { panic!() };
+    life.created_as("7", &config);
+    let first = Newest { sequence: 1, date: noon(), owner: Some("i1".into()) };
+    life.answer(Answer::History(Ok(Some(first.clone()))));
+    life.rest();
+    assert_eq!(life.status.sequence.as_deref(), Some("1"));
+
+    // It was changed, and the event store shows the creation as the newest event.
+    let mut remote = Life::remote();
+    remote.version =
+        Version { sequence: None, changed: Some(noon().checked_add(SignedDuration::from_secs(9)).unwrap()) };
+    life.later(10);
+    let look = |life: &mut Life, newest: Newest| {
+        life.step_connect();
+        life.answer(Answer::Read(Ok(Some(remote.clone()))));
+        assert_eq!(life.step(), Step::History(target_id("7")));
+        life.answer(Answer::History(Ok(Some(newest))));
+        assert_reason(&life.rest(), Health::Ready, Reason::Available);
+    };
+    look(&mut life, first.clone());
+    assert_eq!(life.status.sequence, None, "better none than one of an older state");
+    look(&mut life, Newest { sequence: 2, date: remote.version.changed.unwrap(), ..first });
+    assert_eq!(life.status.sequence.as_deref(), Some("2"));
+}
