@@ -256,6 +256,11 @@ impl Context {
         self.memory.written(object)
     }
 
+    /// Notes that a pass ended without the answer to a write: what status shows next may be our own.
+    pub(super) fn doubt(&self, object: &Target) {
+        self.memory.doubt(object);
+    }
+
     /// Ends the rest of an object: the cause of its trouble may be gone.
     pub(super) fn disturb(&self, object: &Target) {
         self.backoff.reset(object.metadata.uid.as_deref().unwrap_or_default());

@@ -43,6 +43,8 @@ struct Known {
     rest: Rest,
     /// What was written and not read back yet.
     written: Option<Version>,
+    /// Whether a write of ours may have landed since without an answer: then a newer status may be our own.
+    doubtful: bool,
 }
 
 impl Memory {
@@ -64,7 +66,7 @@ impl Memory {
     /// The status that this process wrote, if somebody else has changed it since and what the claims say does not decide.
     pub(super) fn overwritten(&self, seen: &Target) -> Option<TargetStatus> {
         let state = self.lock();
-        let known = &state.known.get(uid_of(seen))?.object;
+        let known = &state.known.get(uid_of(seen)).filter(|known| !known.doubtful)?.object;
         let written = known.status.as_ref().filter(|_| is_newer(seen, known))?;
         let (own, shown) = (claim_of(known), claim_of(seen));
         let open = matches!(&own, ClaimState::Held(claim) if claim.is_open(written.id.as_deref()));
@@ -75,7 +77,7 @@ impl Memory {
     /// Remembers an object as the API server returned it.
     pub(super) fn remember(&self, object: &Arc<Target>, rest: Rest, written: Option<Version>) {
         let Some(uid) = object.metadata.uid.clone() else { return };
-        self.lock().known.insert(uid, Known { object: Arc::clone(object), rest, written });
+        self.lock().known.insert(uid, Known { object: Arc::clone(object), rest, written, doubtful: false });
     }
 
     /// Notes the newest state that the write side is known to have, as soon as it is known: the pass may end anyhow.
@@ -84,13 +86,20 @@ impl Memory {
             return;
         }
         let Some(uid) = object.metadata.uid.clone() else { return };
-        let fresh = || Known { object: Arc::clone(object), rest: Rest::Never, written: None };
+        let fresh = || Known { object: Arc::clone(object), rest: Rest::Never, written: None, doubtful: false };
         self.lock().known.entry(uid).or_insert_with(fresh).written = written.cloned();
     }
 
     /// What an earlier pass wrote to the object's target and could not read back yet.
     pub(super) fn written(&self, object: &Target) -> Option<Version> {
         self.lock().known.get(uid_of(object)).and_then(|known| known.written.clone())
+    }
+
+    /// Notes that a pass ended without the answer to a write.
+    pub(super) fn doubt(&self, object: &Target) {
+        if let Some(known) = self.lock().known.get_mut(uid_of(object)) {
+            known.doubtful = true;
+        }
     }
 
     /// Ends the rest of an object: the cause of its trouble may be gone.

@@ -92,6 +92,8 @@ pub async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Ac
     };
     if let Err(error) = &result {
         traces::failed(&span, error.kind());
+        // A write may have landed without an answer.
+        context.doubt(&seen);
     }
     if let Err(PassError::Write(WriteError::Conflict)) = &result {
         catch_up(&context, &seen).instrument(span.clone()).await;

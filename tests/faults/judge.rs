@@ -119,15 +119,33 @@ pub fn equal(object: &Target, target: &zitadel_stand_in::Target) -> bool {
         && target.kind == kind
         // An asynchronous target has no flag; what the server remembers of an earlier kind shows nowhere.
         && (kind == TargetKind::Async || target.interrupt_on_error == interrupts)
-        && target.timeout == seconds(&spec.timeout)
+        && Some(target.timeout) == duration(&spec.timeout)
         && target.endpoint == spec.endpoint
         && sequence.as_deref() == Some(target.sequence.to_string().as_str())
 }
 
-fn seconds(text: &str) -> Duration {
-    let number = text.strip_suffix('s').unwrap();
-    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
-    Duration::new(whole.parse().unwrap(), format!("{part:0<9}").parse().unwrap())
+/// A Go duration, cut off at nanoseconds term by term as in Go; none for what is no such text.
+pub fn duration(text: &str) -> Option<Duration> {
+    let (mut rest, mut sum) = (text.strip_prefix('+').unwrap_or(text), 0);
+    while !rest.is_empty() {
+        let (number, after) = rest.split_at(rest.find(char::is_alphabetic)?);
+        let (unit, after) = after.split_at(after.find(|c: char| !c.is_alphabetic()).unwrap_or(after.len()));
+        let nanos: u128 = match unit {
+            "ns" => 1,
+            "us" | "\u{b5}s" | "\u{3bc}s" => 1_000,
+            "ms" => 1_000_000,
+            "s" => 1_000_000_000,
+            "m" => 60_000_000_000,
+            "h" => 3_600_000_000_000,
+            _ => return None,
+        };
+        let (whole, part) = number.split_once('.').unwrap_or((number, ""));
+        let whole: u128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+        let billionths: u128 = format!("{part:0<9}").parse().ok()?;
+        sum += whole * nanos + billionths * nanos / 1_000_000_000;
+        rest = after;
+    }
+    Some(Duration::from_nanos(u64::try_from(sum).ok()?))
 }
 
 /// How many create calls reached the server.

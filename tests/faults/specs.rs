@@ -107,7 +107,7 @@ pub fn bare(spec: &Value) -> Value {
 }
 
 fn timeout(spec: &Value) -> Option<Duration> {
-    spec["timeout"].as_str()?.trim_end_matches('s').parse().ok().map(Duration::from_secs_f64)
+    crate::judge::duration(spec["timeout"].as_str()?)
 }
 
 /// The properties of which a rule wants exactly one.
