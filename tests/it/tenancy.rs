@@ -57,7 +57,15 @@ impl Tenants {
     /// Changes the spec of the ClusterConnection.
     pub async fn set_shared(&self, spec: Value) {
         let patch = Patch::Merge(json!({"spec": spec}));
-        cluster_connections(&self.world).patch(&self.shared, &PatchParams::default(), &patch).await.unwrap();
+        let api = cluster_connections(&self.world);
+        let generation = api.patch(&self.shared, &PatchParams::default(), &patch).await.unwrap().metadata.generation;
+        // What is created next must not meet the policy of before.
+        self.world
+            .until("the operator has seen the policy", || async {
+                let now = api.get(&self.shared).await.unwrap();
+                now.status.and_then(|status| status.observed_generation) == generation
+            })
+            .await;
     }
 
     pub fn theirs(&self) -> Api<Target> {
