@@ -1,15 +1,16 @@
 //! A world with a proxy on each side of its operator.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::ops::Deref;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use devkit::proxy::{Call, Entry, FINALIZER, HttpProxy, KubeCall};
 use kube::ResourceExt;
 use kube::api::ListParams;
 use zitadel_actions_operator::api::target::Target;
-use zitadel_stand_in::{Generation, Op};
+use zitadel_stand_in::{Generation, Op, TargetEdit};
 
 use crate::cluster::plane;
 use crate::world::{Setup, World, log};
@@ -22,7 +23,18 @@ pub struct Arena {
     /// Between the operator and the stand-in.
     pub remote: Arc<HttpProxy<Op>>,
     started: AtomicBool,
+    /// The targets that somebody else has made with the operator's own account.
+    strangers: Mutex<BTreeSet<String>>,
+    event_store: Mutex<EventStore>,
     _tale: Tale,
+}
+
+/// Whether the operator can read what happened to its targets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum EventStore {
+    Readable,
+    /// Not, or not always: a status may be without a sequence, but not with a wrong one.
+    Unreadable,
 }
 
 impl Deref for Arena {
@@ -50,7 +62,9 @@ impl Arena {
         let world = World::with(setup).await;
         let remote = Arc::new(HttpProxy::before_zitadel(&world.zitadel.url()).expect("the proxy starts"));
         let tale = Tale { kube: Arc::clone(&kube), remote: Arc::clone(&remote) };
-        Self { world, kube, remote, started: AtomicBool::new(false), _tale: tale }
+        let (started, strangers, event_store) =
+            (AtomicBool::new(false), Mutex::default(), Mutex::new(EventStore::Readable));
+        Self { world, kube, remote, started, strangers, event_store, _tale: tale }
     }
 
     /// With a running operator.
@@ -92,6 +106,41 @@ impl Arena {
     /// Whether no operator runs: none was started yet, or the newest is dead.
     pub fn asleep(&self) -> bool {
         !self.started.load(Ordering::SeqCst) || plane().supervisor().exit_code(&self.operator()).is_some()
+    }
+
+    /// Somebody makes a target with the operator's own account. It is none of ours and must stay as it is.
+    pub fn stranger(&self, name: &str) -> String {
+        let id = self.zitadel.external_create_by(&self.zitadel.user_id(), name, TargetEdit::default());
+        self.strangers.lock().unwrap().insert(id.clone());
+        id
+    }
+
+    /// Whether somebody else made this target with the operator's own account.
+    pub fn is_strangers(&self, id: &str) -> bool {
+        self.strangers.lock().unwrap().contains(id)
+    }
+
+    /// The ids of all that [`Self::stranger`] made.
+    pub fn strangers(&self) -> BTreeSet<String> {
+        self.strangers.lock().unwrap().clone()
+    }
+
+    /// The targets of ours, in order of creation.
+    pub fn ours(&self) -> Vec<zitadel_stand_in::Target> {
+        let own = self.zitadel.user_id();
+        let mut all = self.zitadel.targets();
+        all.retain(|target| target.creator == own && !self.is_strangers(&target.id));
+        all
+    }
+
+    /// From now on the event store may not tell the operator everything.
+    pub fn lose_events(&self) {
+        *self.event_store.lock().unwrap() = EventStore::Unreadable;
+    }
+
+    /// Whether a status may be without a sequence.
+    pub fn may_lack_sequences(&self) -> bool {
+        *self.event_store.lock().unwrap() == EventStore::Unreadable
     }
 
     /// Every Target there is, as the API server has it.

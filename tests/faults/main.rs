@@ -4,7 +4,7 @@
 //!
 //! The real binary runs against a real API server and the stand-in, with a proxy before each. Crash points are not
 //! listed by hand: a run without faults is recorded, and each call of it becomes points. `cargo test faults --
-//! --nocapture` prints what was tried, one line per crash point or fault; F1 to F19 are the names of docs/correctness.md.
+//! --nocapture` prints what was tried, one line per crash point or fault; F1 to F27 are the names of docs/correctness.md.
 //! `FAULTS_LONG=1` runs more of everything, `FAULTS_SEED` and `FAULTS_SEEDS` steer what is drawn.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a helper of a test fails as the test does")]
@@ -19,8 +19,12 @@ mod cluster_faults;
 #[path = "../it/command.rs"]
 mod command;
 mod crash;
+mod executions;
+mod hidden;
 mod judge;
+mod lesser;
 mod load;
+mod names;
 mod network;
 #[path = "../it/oracle.rs"]
 #[allow(dead_code, reason = "its own tests run with the integration tests")]
@@ -33,6 +37,8 @@ mod process;
 mod replicas;
 mod report;
 mod specs;
+mod strangers;
+mod tokens;
 mod walk;
 mod weather;
 #[path = "../it/world.rs"]
@@ -52,6 +58,12 @@ fn main() -> ExitCode {
         outage::trials(),
         people::undisturbed(),
         weather::trials(),
+        hidden::trials(),
+        executions::trials(),
+        lesser::trials(),
+        strangers::trials(),
+        names::trials(),
+        tokens::trials(),
         cluster_faults::trials(),
         answers::trials(),
         network::trials(),

@@ -1,6 +1,8 @@
 //! The paths of a Target's life on which the operator is killed: what is there before, what the user does, and when
 //! it is done.
 
+use std::time::Duration;
+
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use zitadel_actions_operator::api::target::Target;
@@ -10,6 +12,8 @@ use crate::arena::Arena;
 use crate::judge::{equal, settled};
 use crate::report::Company;
 use crate::world::{Setup, condition, id, is_ready, webhook};
+
+const POLL: Duration = Duration::from_millis(100);
 
 /// A path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -115,6 +119,17 @@ impl Path {
         arena.holds(|objects| self.reached(arena, objects.first())).await
     }
 
+    /// Waits until it is over, longer than for what goes well.
+    pub async fn done_within(self, arena: &Arena, longest: Duration) {
+        let done = async {
+            while !self.done(arena).await {
+                tokio::time::sleep(POLL).await;
+            }
+        };
+        let over = tokio::time::timeout(longest, done).await;
+        assert!(over.is_ok(), "not done within {longest:?}\n{}", arena.explain().await);
+    }
+
     fn reached(self, arena: &Arena, object: Option<&Target>) -> bool {
         if self == Self::Delete {
             return object.is_none();
@@ -123,8 +138,8 @@ impl Path {
         match self {
             Self::Refuse => condition(object, "Stalled").is_some_and(|(_, reason, _)| reason == "NameTaken"),
             Self::Regain => object.metadata.finalizers.as_ref().is_some_and(|all| !all.is_empty()),
-            _ => match arena.zitadel.targets().as_slice() {
-                [target] => is_ready(object) && equal(object, target) && id(object) == target.id,
+            _ => match arena.ours().as_slice() {
+                [target] => is_ready(object) && equal(arena, object, target) && id(object) == target.id,
                 _ => false,
             },
         }
@@ -132,5 +147,5 @@ impl Path {
 }
 
 fn remote_id(arena: &Arena) -> String {
-    arena.zitadel.targets()[0].id.clone()
+    arena.ours()[0].id.clone()
 }

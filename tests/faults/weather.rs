@@ -13,7 +13,6 @@ use crate::path::{Path, Watching};
 use crate::report::{Suite, long, trial};
 use crate::world::{GENERATIONS, webhook};
 
-const POLL: Duration = Duration::from_millis(100);
 /// Longest time of a path without any lag, on a loaded machine.
 const USUAL: Duration = Duration::from_secs(90);
 /// Longest time that a lag of a second may add: one to see, one to see what was done, and the back-off in between.
@@ -48,14 +47,7 @@ async fn lagging(path: Path, lag: u64, generation: Generation) {
     let arena = path.prepare(generation, Watching::Awake).await;
     arena.zitadel.set_projection_lag(Duration::from_secs(lag));
     path.act(&arena).await;
-    let done = async {
-        while !path.done(&arena).await {
-            tokio::time::sleep(POLL).await;
-        }
-    };
-    let longest = MOST_LAGS * u32::try_from(lag).unwrap() + USUAL;
-    let over = tokio::time::timeout(longest, done).await;
-    assert!(over.is_ok(), "not done within {longest:?}\n{}", arena.explain().await);
+    path.done_within(&arena, MOST_LAGS * u32::try_from(lag).unwrap() + USUAL).await;
     // Longer than the lag: what was hidden is shown by now.
     if path != Path::Delete {
         for _ in 0..=lag {
