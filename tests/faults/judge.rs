@@ -55,6 +55,8 @@ pub async fn settled(arena: &Arena) {
 pub async fn judge(arena: &Arena, creates: usize) {
     settled(arena).await;
     rests(arena).await;
+    let touched = touched(arena);
+    assert!(touched.is_empty(), "what others made was written: {touched:?}\n{}", arena.explain().await);
     assert_eq!(arena.count(EventKind::Added) - foreign(arena), creates, "creates\n{}", arena.explain().await);
     let calls = arena.zitadel.calls();
     let first = calls.first().map_or(Duration::ZERO, |call| call.at);
@@ -82,6 +84,15 @@ fn foreign(arena: &Arena) -> usize {
     let own = arena.zitadel.user_id();
     let foreign = |event: &&Event| event.editor != own || arena.is_strangers(&event.target_id);
     arena.zitadel.events().iter().filter(|event| event.kind == EventKind::Added).filter(foreign).count()
+}
+
+/// What we have changed or deleted although another user has made it.
+fn touched(arena: &Arena) -> Vec<String> {
+    let (own, events) = (arena.zitadel.user_id(), arena.zitadel.events());
+    let foreign = |event: &&Event| event.kind == EventKind::Added && event.editor != own;
+    let foreign: HashSet<_> = events.iter().filter(foreign).map(|event| event.target_id.clone()).collect();
+    let ours = events.into_iter().filter(|event| event.editor == own);
+    ours.map(|event| event.target_id).filter(|id| foreign.contains(id)).collect()
 }
 
 /// What is not as it must be in the end.
