@@ -42,6 +42,9 @@ async fn refuse(path: Path, call: KubeCall, act: Act, generation: Generation) {
         judge(&arena, path.creates()).await;
         assert_eq!(posts(&arena), path.creates(), "a create was repeated\n{}", arena.explain().await);
     }
+    // Nobody else writes status here: what was written and not answered is the operator's own.
+    let restored = log(&arena.operator()).contains("status was changed by somebody else");
+    assert!(!restored, "the operator took its own status for somebody else's\n{}", arena.explain().await);
     arena.close().await;
 }
 

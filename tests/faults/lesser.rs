@@ -105,7 +105,7 @@ async fn behind(path: Path, barrier: Barrier, watching: Watching, generation: Ge
 const USUAL: Duration = Duration::from_secs(90);
 /// The same of a create whose answer is lost: the event store alone tells who made a target, and it is given 83 s to answer
 /// before the name has to do; the last pause before that may have been almost as long.
-const WITHOUT_EVENTS: Duration = Duration::from_secs(240);
+const WITHOUT_EVENTS: Duration = Duration::from_mins(4);
 
 async fn behind_with_a_lost_answer(path: Path, op: Op, barrier: Barrier, generation: Generation) {
     let arena = path.prepare(generation, Watching::Awake).await;

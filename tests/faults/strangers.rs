@@ -14,20 +14,20 @@ use crate::path::{Path, Watching};
 use crate::report::{Suite, trial};
 use crate::world::webhook;
 
-/// When the stranger's target of our name is made, and what becomes of our create.
+/// Before what the stranger makes its target of our name.
 #[derive(Clone, Copy, Debug)]
 enum Moment {
-    BeforeTheClaim,
-    BeforeTheCreate,
-    BeforeALostCreate,
-    BeforeACreateWithoutAnswer,
+    Claim,
+    Create,
+    LostCreate,
+    UnansweredCreate,
 }
 
 const MOMENTS: [(Moment, &str); 4] = [
-    (Moment::BeforeTheClaim, "before the claim"),
-    (Moment::BeforeTheCreate, "between claim and create"),
-    (Moment::BeforeALostCreate, "after the claim, our create lost"),
-    (Moment::BeforeACreateWithoutAnswer, "after the claim, the answer of our create lost"),
+    (Moment::Claim, "before the claim"),
+    (Moment::Create, "between claim and create"),
+    (Moment::LostCreate, "after the claim, our create lost"),
+    (Moment::UnansweredCreate, "after the claim, the answer of our create lost"),
 ];
 
 /// The stranger keeps its target, and we get one when we ask for another name.
@@ -36,7 +36,7 @@ async fn created_by_a_stranger(moment: Moment, generation: Generation) {
     // It has worked before, so that it knows the dates of older events.
     arena.create("earlier", webhook()).await;
     arena.ready("earlier").await;
-    if let Moment::BeforeTheClaim = moment {
+    if let Moment::Claim = moment {
         arena.stranger("Hook");
         arena.create("hook", webhook()).await;
     } else {
@@ -45,15 +45,15 @@ async fn created_by_a_stranger(moment: Moment, generation: Generation) {
         held.reached().await;
         arena.stranger("Hook");
         match moment {
-            Moment::BeforeALostCreate => held.discard(),
-            Moment::BeforeACreateWithoutAnswer => {
+            Moment::LostCreate => held.discard(),
+            Moment::UnansweredCreate => {
                 let unknown = |object: &_| {
                     crate::world::condition(object, "Ready").is_some_and(|(_, why, _)| why == "CreateOutcomeUnknown")
                 };
                 arena.until_target("hook", "given up", unknown).await;
                 held.release();
             }
-            Moment::BeforeTheClaim | Moment::BeforeTheCreate => held.release(),
+            Moment::Claim | Moment::Create => held.release(),
         }
     }
     arena.reason("hook", "NameTaken").await;
