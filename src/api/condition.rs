@@ -22,8 +22,10 @@ pub enum ConditionType {
 }
 
 impl ConditionType {
-    /// Every type, in the order in which they are written.
-    pub const ALL: [Self; 3] = [Self::Ready, Self::Reconciling, Self::Stalled];
+    /// Those of Targets, in the order in which they are written.
+    pub const OF_TARGETS: [Self; 3] = [Self::Ready, Self::Reconciling, Self::Stalled];
+    /// Every type.
+    pub const ALL: [Self; 4] = [Self::Ready, Self::Reconciling, Self::Stalled, Self::AccountShared];
 
     /// The word in `conditions[].type`.
     #[must_use]
@@ -63,16 +65,13 @@ pub fn conditions(
     generation: i64,
     now: Timestamp,
 ) -> Vec<Condition> {
-    let one = |kind: ConditionType, status: &str, reason: Reason, message: &str| {
-        let kept = find(previous, kind).filter(|old| old.status == status).map(|old| old.last_transition_time.clone());
-        Condition {
-            type_: kind.as_str().to_owned(),
-            status: status.to_owned(),
-            reason: reason.as_str().to_owned(),
-            message: message.to_owned(),
-            observed_generation: Some(generation),
-            last_transition_time: kept.unwrap_or(Time(seconds(now))),
-        }
+    let one = |kind: ConditionType, status: &str, reason: Reason, message: &str| Condition {
+        type_: kind.as_str().to_owned(),
+        status: status.to_owned(),
+        reason: reason.as_str().to_owned(),
+        message: message.to_owned(),
+        observed_generation: Some(generation),
+        last_transition_time: since(previous, kind, status, now),
     };
     let ready = one(ConditionType::Ready, if health == Health::Ready { "True" } else { "False" }, reason, message);
     match health {
@@ -104,14 +103,13 @@ pub fn also(
     generation: i64,
     now: Timestamp,
 ) -> Condition {
-    let kept = find(previous, kind).filter(|old| old.status == "True").map(|old| old.last_transition_time.clone());
     Condition {
         type_: kind.as_str().to_owned(),
         status: "True".to_owned(),
         reason: reason.to_owned(),
         message: message.to_owned(),
         observed_generation: Some(generation),
-        last_transition_time: kept.unwrap_or(Time(seconds(now))),
+        last_transition_time: since(previous, kind, "True", now),
     }
 }
 
@@ -119,6 +117,12 @@ pub fn also(
 #[must_use]
 pub fn find(conditions: &[Condition], kind: ConditionType) -> Option<&Condition> {
     conditions.iter().find(|condition| condition.type_ == kind.as_str())
+}
+
+/// Since when a condition has this status: the time of `previous`, where it did not flip.
+fn since(previous: &[Condition], kind: ConditionType, status: &str, now: Timestamp) -> Time {
+    let kept = find(previous, kind).filter(|old| old.status == status);
+    kept.map_or_else(|| Time(seconds(now)), |old| old.last_transition_time.clone())
 }
 
 /// metav1.Time has whole seconds; more would not survive the round trip through the API server.

@@ -96,7 +96,7 @@ pub(super) fn shared(known: &Known) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::condition::{ConditionType, find};
+    use crate::api::condition::{ConditionType, find, own};
     use crate::api::connection::ConnectionReport;
     use crate::plan::connection::{Look, Step, View, plan, render};
     use crate::zitadel::Api;
@@ -182,6 +182,7 @@ mod tests {
         let Step::Report(ill) = plan(&view(&down)) else { panic!("a report") };
         let later = render(&status, &ill, 1, now());
         assert_eq!(find(&later.conditions, ConditionType::AccountShared), Some(shared));
+        assert_eq!(own(&later.conditions), later.conditions, "it is compared with what is shown");
         let Step::Report(mended) = plan(&view(&up())) else { panic!("a report") };
         assert_eq!(find(&render(&later, &mended, 1, now()).conditions, ConditionType::AccountShared), None);
     }

@@ -147,7 +147,7 @@ impl Census {
 fn write_conditions(metric: &mut MetricEncoder<'_>, meta: &ObjectMeta, target: Option<&Target>) -> fmt::Result {
     let name = meta.name.as_deref().unwrap_or_default();
     let namespace = meta.namespace.as_deref().unwrap_or_default();
-    for kind in ConditionType::ALL {
+    for kind in ConditionType::OF_TARGETS {
         let held = match target.and_then(|target| target.condition(kind)) {
             Some(condition) => place(&condition.status),
             None if kind == ConditionType::Ready => UNKNOWN,
