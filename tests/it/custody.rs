@@ -76,7 +76,7 @@ async fn two_objects_never_share_a_target() {
     let target = world.reason("younger", "AdoptionConflict").await;
     assert!(condition(&target, "Stalled").unwrap().2.contains("older"));
 
-    // A forged status gives no hold either.
+    // A forged status gives no hold either, to an operator that has not seen what it replaced.
     world
         .create("forger", {
             let mut spec = webhook();
@@ -85,9 +85,11 @@ async fn two_objects_never_share_a_target() {
         })
         .await;
     world.reason("forger", "Suspended").await;
+    world.kill(&world.operator()).await;
     let forged = Patch::Merge(json!({"status": {"id": foreign}}));
     world.targets().patch_status("forger", &PatchParams::default(), &forged).await.unwrap();
     world.edit("forger", json!({"suspend": false, "timeout": "9s"})).await;
+    world.start_operator(&[]).await;
     world.reason("forger", "AdoptionConflict").await;
 
     for name in ["younger", "forger"] {
