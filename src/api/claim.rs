@@ -103,6 +103,14 @@ impl ClaimState {
             Some(Err(_)) => Self::Unreadable,
         }
     }
+
+    /// Whether it was made by another object than the one with this uid, which is then a copy of that one, from a backup
+    /// or by hand. One that cannot be read says nothing of anybody.
+    #[must_use]
+    pub fn is_of_another(&self, uid: &str) -> bool {
+        let Self::Held(claim) = self else { return false };
+        claim.object.as_deref().is_some_and(|object| object != uid)
+    }
 }
 
 impl Claim {

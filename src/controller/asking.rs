@@ -54,16 +54,11 @@ impl Pass<'_> {
     pub(super) fn find_co_holder(&self) -> Option<Rival> {
         let deletes = self.object.metadata.deletion_timestamp.is_some()
             || self.object.ready_reason() == Some(Reason::NotProjected);
-        let id = held_by(&self.object).filter(|_| deletes || self.is_copy())?;
+        let is_copy = claim_of(&self.object).is_of_another(self.object.metadata.uid.as_deref().unwrap_or_default());
+        let id = held_by(&self.object).filter(|_| deletes || is_copy)?;
         let others = self.context.co_holders(id, &self.object);
         let own = self.object.namespace();
         others.first().map(|(namespace, name)| Rival::seen_from(own.as_deref(), (namespace, name)))
-    }
-
-    /// Whether the claim on the object was made by another one.
-    fn is_copy(&self) -> bool {
-        let ClaimState::Held(claim) = claim_of(&self.object) else { return false };
-        claim.object.is_some() && claim.object != self.object.uid()
     }
 
     /// How far the event store has come, asked after this moment.

@@ -13,7 +13,6 @@ use tokio::time::Instant;
 use super::link::{Key, Link};
 use super::target::claim_of;
 use super::{Guarded, PASS_DEADLINE};
-use crate::api::claim::ClaimState;
 use crate::api::connection::ConnectionKind;
 use crate::api::target::Target;
 use crate::plan::ownership::{Claimant, Hold, Place, Rank, Trust, holds, records};
@@ -86,9 +85,8 @@ fn rank_of(target: &Target, hold: Hold, place: Option<&Place>) -> Rank {
 }
 
 fn claimant_of(target: &Target) -> Claimant {
-    // A claim that cannot be read says nothing of anybody.
-    let ClaimState::Held(claim) = claim_of(target) else { return Claimant::Itself };
-    if claim.object.is_some() && claim.object != target.uid() { Claimant::Another } else { Claimant::Itself }
+    let uid = target.metadata.uid.as_deref().unwrap_or_default();
+    if claim_of(target).is_of_another(uid) { Claimant::Another } else { Claimant::Itself }
 }
 
 impl Holders {

@@ -119,17 +119,14 @@ pub(super) fn fulfil(
         Settlement::Do(step) => step,
         Settlement::Ours(candidate) => Step::Commit(candidate),
         Settlement::NeedsAdoption(id) => Step::Finish(Verdict::needs_adoption(&id)),
-        Settlement::Open(Awaited::Request(_)) | Settlement::Nothing if taken => match recovery.holder() {
+        Settlement::Nothing if !taken && object.external_id().is_some() => Step::DropClaim,
+        Settlement::Open(awaited @ Awaited::Request(_)) if !taken => rest(awaited),
+        Settlement::Open(Awaited::Request(_)) | Settlement::Nothing => match recovery.holder() {
             Holder::Ask(step) => step,
             Holder::Foreign => Step::DropClaim,
-            Holder::Unseen => rest(Awaited::Holder(None)),
-            Holder::Unproven(id) => rest(Awaited::Holder(Some(id))),
-            Holder::Unknown(error) => Step::Finish(Verdict::failed(&error)),
-        },
-        Settlement::Nothing if object.external_id().is_some() => Step::DropClaim,
-        Settlement::Nothing => match recovery.holder() {
-            Holder::Ask(step) => step,
-            Holder::Foreign => Step::DropClaim,
+            Holder::Unseen if taken => rest(Awaited::Holder(None)),
+            // A create under another name would not meet this one: it must have been shown by then.
+            Holder::Unseen if wanted.name != name && !recovery.is_old() => rest(Awaited::Request(recovery.shown_by())),
             Holder::Unseen => again(&recovery, wanted),
             Holder::Unproven(id) => rest(Awaited::Holder(Some(id))),
             Holder::Unknown(error) => Step::Finish(Verdict::failed(&error)),

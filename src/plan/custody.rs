@@ -4,12 +4,12 @@
 //! object tells when its target was created; `spec.externalId` says that a foreign one is meant. Where neither vouches
 //! for the id, the event store is asked who created the target. What cannot be told: see docs/connections.md.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::facts::{Connection, Facts};
-use super::settle::{CLOCK_MARGIN, request_dead_after};
+use super::settle::{CLOCK_MARGIN, beginning, dead_at, later, request_dead_after};
 use super::{Object, Step, Verdict};
-use crate::api::claim::{Claim, ClaimState, Posted};
+use crate::api::claim::{ClaimState, Posted};
 use crate::zitadel::{TargetId, TargetName};
 
 /// Who created a target, as the event store has it.
@@ -42,7 +42,7 @@ pub(super) fn vouch(
     }
     match &facts.origin {
         None => Some(Step::Trace(id.clone())),
-        Some(Ok(Some(origin))) if origin.ours || matches(object.claim, origin, connection) => None,
+        Some(Ok(Some(origin))) if is_own(object.claim, origin, connection) => None,
         Some(Ok(Some(_))) => Some(Step::Finish(Verdict::untitled(id))),
         // What was never created cannot be harmed. But audit-log retention hides creations of targets that are there (run on
         // v2.58.7 and v4.13.1), and so an empty answer vouches for nothing that the read side shows.
@@ -58,24 +58,17 @@ pub(super) fn vouch(
     }
 }
 
-/// A service account may have been replaced since: then the claim alone speaks for what its predecessor created.
-fn matches(claim: &ClaimState, origin: &Origin, connection: &Connection) -> bool {
-    let ClaimState::Held(held) = claim else { return false };
+/// Whether the object may have created it. Our account may have created it for another object, or elsewhere: a claim
+/// tells under which name this one did. And the account may have been replaced since: then the claim alone speaks for
+/// what its predecessor created.
+fn is_own(claim: &ClaimState, origin: &Origin, connection: &Connection) -> bool {
+    let ClaimState::Held(held) = claim else { return origin.ours };
     let named = held.name.parse::<TargetName>().is_ok_and(|name| name.same_as(&origin.name));
-    named && is_announced(claim, origin.date, connection)
+    named && (origin.ours || is_announced(claim, origin.date, connection))
 }
 
 /// Whether the claim announced a create at about this time.
 fn is_announced(claim: &ClaimState, date: Timestamp, connection: &Connection) -> bool {
     let ClaimState::Held(claim) = claim else { return false };
-    begins(claim) < date && date <= ends(claim, connection)
-}
-
-fn begins(claim: &Claim) -> Timestamp {
-    claim.after.unwrap_or_else(|| claim.since.checked_sub(CLOCK_MARGIN).unwrap_or(claim.since))
-}
-
-fn ends(claim: &Claim, connection: &Connection) -> Timestamp {
-    let latest = SignedDuration::try_from(request_dead_after(connection)).unwrap_or(SignedDuration::MAX);
-    claim.time.checked_add(latest.saturating_add(CLOCK_MARGIN)).unwrap_or(Timestamp::MAX)
+    beginning(claim) < date && date <= later(dead_at(claim, request_dead_after(connection)), CLOCK_MARGIN)
 }

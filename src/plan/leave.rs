@@ -88,6 +88,8 @@ fn abandon(object: &Object<'_>, claim: &Claim, connection: &Connection, facts: &
         Settlement::NeedsAdoption(_) => Step::Release(Release::Retained),
         Settlement::Nothing => match recovery.holder() {
             Holder::Ask(step) => step,
+            // An open transaction may hide the create from searches, and the projection may lag.
+            Holder::Unseen if !recovery.is_old() => wait(&recovery, &Awaited::Request(recovery.shown_by())),
             Holder::Unseen | Holder::Foreign => Step::Release(Release::NothingRemote),
             Holder::Unproven(id) => wait(&recovery, &Awaited::Holder(Some(id))),
             Holder::Unknown(error) => Step::Finish(Verdict::failed(&error).while_deleting()),

@@ -110,16 +110,16 @@ impl Object<'_> {
         self.spec.suspend.unwrap_or(false)
     }
 
+    /// Whether its deletion leaves the target alone. A rival that is being deleted as well does not count: each of the two
+    /// would leave the target to the other one.
     fn retained(&self) -> bool {
         let wanted = self.spec.deletion_policy.unwrap_or_default() == DeletionPolicy::Retain;
-        let shared = self.rival.is_some() || self.co_holder.is_some();
-        wanted || self.crd == Crd::Deleting || self.observed_only() || shared
+        wanted || self.crd == Crd::Deleting || self.observed_only() || self.co_holder.is_some()
     }
 
     /// Whether the claim on the object was made by another one: the object is a copy, from a backup or by hand.
     fn is_copy(&self) -> bool {
-        let ClaimState::Held(claim) = self.claim else { return false };
-        claim.object.as_deref().is_some_and(|uid| uid != self.uid)
+        self.claim.is_of_another(self.uid)
     }
 
     fn observed_only(&self) -> bool {

@@ -99,8 +99,7 @@ impl Recovery<'_> {
     /// Whether an event store that fails is asked again rather than done without: it may answer soon, and it alone tells
     /// who created a target. A refusal stays one.
     fn waits_for_events(&self, error: &Error) -> bool {
-        let young = !self.remaining(request_dead_after(self.connection) + PROJECTION_LAG).is_zero();
-        !error.is_lasting() && young
+        !error.is_lasting() && !self.is_old()
     }
 
     /// The way without the event store. A look-up finds whatever has the name, so what it shows must speak for it.
@@ -111,7 +110,7 @@ impl Recovery<'_> {
             Some(Err(error)) => return Settlement::Unknown(error.clone()),
         };
         // A refusal has met somebody else: nothing here can tell a stranger from ourselves, so nothing is taken.
-        let refused = self.facts.create_failed.is_some() && self.claim.is_first();
+        let refused = self.is_refused();
         let fresh =
             found.iter().filter(|shown| !refused && shown.date().is_some_and(|date| date > beginning(self.claim)));
         // The latest moment at which it is carried out, and then the longest time until that is shown.
@@ -206,9 +205,14 @@ impl Recovery<'_> {
         whole.saturating_sub(age(self.claim, self.now))
     }
 
-    /// Whether the claim is so old that asking every few seconds is not worth it any more.
+    /// Whether the claim is so old that whatever it made is shown by now, and asking every few seconds is not worth it.
     pub fn is_old(&self) -> bool {
         self.remaining(request_dead_after(self.connection) + PROJECTION_LAG).is_zero()
+    }
+
+    /// When the claim will be old.
+    pub fn shown_by(&self) -> Timestamp {
+        dead_at(self.claim, request_dead_after(self.connection) + PROJECTION_LAG)
     }
 
     /// What is not newer than this was certainly there before the first create under the claim.
@@ -220,8 +224,12 @@ impl Recovery<'_> {
     /// How far the database's clock may have stepped back between the claim and its create. Where a refusal says that the
     /// create was not carried out, there is nothing that it could have misdated.
     fn step(&self) -> Option<SignedDuration> {
-        let refused = self.facts.create_failed.is_some() && self.claim.is_first();
-        (self.claim.known.is_some() && !refused).then_some(CLOCK_STEP)
+        (self.claim.known.is_some() && !self.is_refused()).then_some(CLOCK_STEP)
+    }
+
+    /// Whether the only create under the claim was refused in this reconcile.
+    fn is_refused(&self) -> bool {
+        self.facts.create_failed.is_some() && self.claim.is_first()
     }
 
     /// Whether the target had events before the claim.
@@ -232,7 +240,7 @@ impl Recovery<'_> {
 
 /// Nothing that is not newer was made under this claim. The database's own clock, where it was known, excludes exactly
 /// what was there before; else two clocks have to be compared, with room for their difference.
-fn beginning(claim: &Claim) -> Timestamp {
+pub(super) fn beginning(claim: &Claim) -> Timestamp {
     claim.after.unwrap_or_else(|| earlier(claim.since, CLOCK_MARGIN))
 }
 
@@ -250,7 +258,7 @@ fn age(claim: &Claim, now: Timestamp) -> Duration {
     Duration::try_from(now.duration_since(claim.time)).unwrap_or(Duration::ZERO)
 }
 
-fn later(time: Timestamp, by: SignedDuration) -> Timestamp {
+pub(super) fn later(time: Timestamp, by: SignedDuration) -> Timestamp {
     time.checked_add(by).unwrap_or(Timestamp::MAX)
 }
 

@@ -64,7 +64,7 @@ fn the_younger_of_two_holders_touches_nothing() {
     life.step_connect();
     assert_reason(&life.verdict(), Health::Stalled, Reason::AdoptionConflict);
     life.facts = Facts::default();
-    life.deleting = true;
+    (life.deleting, life.co_holder) = (true, Some(Rival::Elsewhere));
     assert_eq!(life.step(), Step::Release(Release::Retained));
 
     let mut life = external("7");

@@ -166,6 +166,8 @@ fn a_rename_waits_for_the_old_claim() {
     assert_reason(&life.verdict(), Health::Reconciling, Reason::CreateOutcomeUnknown);
     life.later(60);
     life.answer(Answer::LookedUp(Ok(None)));
+    assert_reason(&life.verdict(), Health::Reconciling, Reason::CreateOutcomeUnknown);
+    life.later(34);
     assert_eq!(life.step(), Step::Bound, "another name has another beginning");
     life.answer(Answer::Bound(Ok(bound(life.now, &[]))));
     let Step::Claim(claim) = life.step() else { panic!("{:?}", life.step()) };

@@ -57,6 +57,20 @@ fn without_a_claim_only_what_we_created_is_deleted() {
     }
 }
 
+/// An id that was written into status while no operator ran may be that of any target of our account.
+#[test]
+fn a_claim_of_another_name_does_not_vouch_for_what_our_account_created() {
+    let mut life = Life::created();
+    life.deleting = true;
+    life.status.creation_date = Some("2020-01-01T00:00:00Z".into());
+    life.step_connect();
+    life.answer(origin("other", &life, true));
+    assert_reason(&life.verdict(), Health::Stalled, Reason::AdoptionConflict);
+    life.facts.learn(origin("hook", &life, true));
+    life.try_release();
+    assert_eq!(life.step(), Step::Delete(target_id("7")));
+}
+
 /// The claim of another target does not vouch for one that is older, unless the event store says what it announced.
 #[test]
 fn a_claim_vouches_for_its_own_time_and_name() {

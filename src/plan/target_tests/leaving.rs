@@ -67,7 +67,9 @@ fn deletion_settles_an_open_claim() {
     life.later(30);
     assert_eq!(life.step(), Step::LookUp("hook".parse().unwrap()), "the event store may hide it");
     life.answer(Answer::LookedUp(Ok(None)));
-    assert_eq!(life.step(), Step::Release(Release::NothingRemote));
+    assert_reason(&life.verdict(), Health::Reconciling, Reason::CreateOutcomeUnknown);
+    life.later(60);
+    assert_eq!(life.step(), Step::Release(Release::NothingRemote), "the read side would show it by now");
 }
 
 /// What another live Target records stays, whoever is older.
@@ -77,6 +79,17 @@ fn deletion_leaves_what_another_target_records() {
     life.deleting = true;
     life.co_holder = Some(Rival::Neighbour("other".into()));
     assert_eq!(life.step(), Step::Release(Release::Retained));
+}
+
+/// Two that record one target and go at once do not leave it to each other.
+#[test]
+fn a_rival_that_is_being_deleted_as_well_keeps_nothing() {
+    let mut life = Life::created();
+    life.deleting = true;
+    life.rival = Some(Rival::Neighbour("older".into()));
+    life.step_connect();
+    life.try_release();
+    assert_eq!(life.step(), Step::Delete(target_id("7")));
 }
 
 #[test]
