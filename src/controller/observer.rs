@@ -224,9 +224,11 @@ fn is_watched(object: &Guarded, link: &Link) -> bool {
 async fn look(context: &Context, link: &Link) -> Option<Snapshot> {
     let (connection, _) = link.connector.ensure().await.ok()?;
     let client = link.connector.client();
-    let (begun, asked) = (client.server_now(), Instant::now());
-    match client.list().await {
-        Ok(rows) => {
+    let now = (client.server_now(), Instant::now());
+    match client.list_from_proof().await {
+        Ok((asked, rows)) => {
+            let earlier = SignedDuration::try_from(now.1.saturating_duration_since(asked)).unwrap_or_default();
+            let begun = now.0.checked_sub(earlier).unwrap_or(now.0);
             link.observer.see();
             let targets = rows.into_iter().map(|row| (row.id.clone(), row)).collect();
             let counted = count(context, link, &connection, &targets).await;

@@ -16,7 +16,7 @@ use super::capability::EventSearch;
 use super::detect::detect;
 use super::error::NOT_PROJECTED;
 use super::generation::{ApiChoice, Mount, Patience, Request, Select, readable};
-use super::pages::PageSize;
+use super::pages::{FirstPage, PageSize};
 use super::span;
 use super::transport::{Answer, Cap, Settings, Transport};
 use super::{Change, Class, Created, Error, Identity, RemoteTarget, TargetConfig, TargetId, TargetName, Version};
@@ -105,6 +105,7 @@ pub struct Client {
     observer: SharedObserver,
     latest: Mutex<Option<Timestamp>>,
     pub(super) page: Mutex<PageSize>,
+    pub(super) first: Mutex<FirstPage>,
     pub(super) search: Mutex<EventSearch>,
     ledger: Mutex<Ledger>,
 }
@@ -137,6 +138,7 @@ impl Client {
             observer,
             latest: Mutex::default(),
             page: Mutex::default(),
+            first: Mutex::default(),
             search: Mutex::default(),
             ledger: Mutex::default(),
         }
@@ -241,11 +243,16 @@ impl Client {
     }
 
     /// Looks anew which generation the server has. Calls under way end where they began.
-    async fn look(&self) -> Result<Mount, Error> {
+    pub(super) async fn look(&self) -> Result<Mount, Error> {
         let ask = |request: Request| async move { self.call(Op::Probe, &request, Cap::One).await };
         let mount = detect(self.choice, ask).await?;
         self.believe(mount);
         Ok(mount)
+    }
+
+    /// The newest mount, where there is a choice.
+    pub(super) fn newest_of_many(&self) -> Option<Mount> {
+        self.choice.mounts().first().copied().filter(|_| self.choice == ApiChoice::Auto)
     }
 
     pub(super) fn believe(&self, mount: Mount) {
@@ -265,8 +272,7 @@ impl Client {
         self.transport.reset().await?;
         // Without a token there is nothing to ask for.
         self.tokens.bearer().await?;
-        let api = self.look().await?.api();
-        self.rows(&Select::First).await?;
+        let api = self.prove_list().await?.api();
         Ok(self.identify(api).await)
     }
 

@@ -1,8 +1,11 @@
 //! Lists of targets, page by page, on servers with their own idea of how long a page may be.
 
-use std::sync::PoisonError;
+use std::sync::{MutexGuard, PoisonError};
+use std::time::Duration;
 
-use super::generation::Select;
+use tokio::time::Instant;
+
+use super::generation::{Mount, Select};
 use super::{Client, Error, RemoteTarget};
 
 /// How many rows a page is asked for. ZITADEL refuses more than `SystemDefaults.MaxQueryLimit` (1000 unless configured)
@@ -45,26 +48,82 @@ impl PageSize {
     }
 }
 
+/// The first page of the list that every connection begins with: the first proof reads it anyhow.
+#[derive(Debug, Default)]
+pub(super) enum FirstPage {
+    /// Not tried yet.
+    #[default]
+    Unread,
+    Read {
+        asked: Instant,
+        rows: Vec<RemoteTarget>,
+    },
+    /// It was used, or is of no use any more.
+    Spent,
+}
+
+/// How old a first page may be to begin a list.
+const YOUNG: Duration = Duration::from_secs(5);
+
 impl Client {
+    /// Finds out which generation the server has, and that it lists targets for us.
+    ///
+    /// Where any generation will do, the first try goes to the newest one at once; one that is not served, or does not
+    /// work, is looked into the long way.
+    pub(super) async fn prove_list(&self) -> Result<Mount, Error> {
+        let first = std::mem::replace(&mut *self.first_page(), FirstPage::Spent);
+        if !matches!(first, FirstPage::Unread) {
+            let mount = self.look().await?;
+            return self.rows(&Select::First).await.map(|_| mount);
+        }
+        if let Some(newest) = self.newest_of_many() {
+            self.believe(newest);
+            if self.read_first_page().await.is_ok() {
+                return Ok(newest);
+            }
+        }
+        let mount = self.look().await?;
+        self.read_first_page().await.map(|()| mount)
+    }
+
+    async fn read_first_page(&self) -> Result<(), Error> {
+        let asked = Instant::now();
+        let (_, rows) = self.page_at(0).await?;
+        self.note(rows.iter().map(|row| row.version.changed));
+        *self.first_page() = FirstPage::Read { asked, rows };
+        Ok(())
+    }
+
     /// Reads all targets from the read side, as many a call as the server allows. A row that moves between pages while
     /// they are read may be missing or doubled: the list raises suspicion, it proves nothing.
     ///
     /// # Errors
     /// Of the first page that fails.
     pub async fn list(&self) -> Result<Vec<RemoteTarget>, Error> {
-        let mut all = Vec::new();
+        self.list_after(Vec::new()).await
+    }
+
+    /// The same, and when it was begun: a moment ago, if the proof of the connection has just read the first page.
+    ///
+    /// # Errors
+    /// See [`Self::list`].
+    pub async fn list_from_proof(&self) -> Result<(Instant, Vec<RemoteTarget>), Error> {
+        let first = std::mem::replace(&mut *self.first_page(), FirstPage::Spent);
+        let (asked, rows) = match first {
+            FirstPage::Read { asked, rows } if asked.elapsed() < YOUNG => (asked, rows),
+            _ => {
+                let asked = Instant::now();
+                return Ok((asked, self.list().await?));
+            }
+        };
+        let size = *self.page.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = if size.is_last(rows.len()) { rows } else { self.list_after(rows).await? };
+        Ok((asked, all))
+    }
+
+    async fn list_after(&self, mut all: Vec<RemoteTarget>) -> Result<Vec<RemoteTarget>, Error> {
         loop {
-            let size = *self.page.lock().unwrap_or_else(PoisonError::into_inner);
-            let rows = match self.rows(&Select::Page { offset: all.len(), limit: size.limit() }).await {
-                Err(error) if error.is_page_too_large() => match size.smaller() {
-                    Some(smaller) => {
-                        *self.page.lock().unwrap_or_else(PoisonError::into_inner) = smaller;
-                        continue;
-                    }
-                    None => return Err(error),
-                },
-                rows => rows?,
-            };
+            let (size, rows) = self.page_at(all.len()).await?;
             self.note(rows.iter().map(|row| row.version.changed));
             let last = size.is_last(rows.len());
             all.extend(rows);
@@ -72,5 +131,23 @@ impl Client {
                 return Ok(all);
             }
         }
+    }
+
+    /// One page, as large as the server allows.
+    async fn page_at(&self, offset: usize) -> Result<(PageSize, Vec<RemoteTarget>), Error> {
+        loop {
+            let size = *self.page.lock().unwrap_or_else(PoisonError::into_inner);
+            match self.rows(&Select::Page { offset, limit: size.limit() }).await {
+                Err(error) if error.is_page_too_large() => {
+                    let smaller = size.smaller().ok_or(error)?;
+                    *self.page.lock().unwrap_or_else(PoisonError::into_inner) = smaller;
+                }
+                rows => return rows.map(|rows| (size, rows)),
+            }
+        }
+    }
+
+    fn first_page(&self) -> MutexGuard<'_, FirstPage> {
+        self.first.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::json;
-use zitadel_stand_in::{Effect, EventKind, FaultHandle, Op, Options, StandIn, Times};
+use zitadel_stand_in::{Effect, EventKind, FaultHandle, Generation, Op, Options, StandIn, Times};
 
 use crate::connections::{by, connect, says, secret, setup, to};
 use crate::exposition::scrape;
-use crate::world::{GENERATIONS, Setup, World, id, log, webhook};
+use crate::world::{GENERATIONS, Setup, World, current, id, is_ready, log, webhook};
 
 /// kill -9 between the remote create and the status write.
 #[tokio::test]
@@ -184,6 +184,33 @@ async fn a_restart_writes_nothing() {
         let after: Vec<_> = world.targets().list(&ListParams::default()).await.unwrap().items;
         assert_eq!(before, after);
         assert_eq!(world.zitadel.events().len(), 5);
+        world.finish().await;
+    }
+}
+
+/// One page of a list for each thousand, own user, instance, and the newest event: whatever the API, also if it has to be
+/// found out.
+#[tokio::test]
+async fn a_restart_costs_one_list_and_three_calls() {
+    let fixed = GENERATIONS.map(|generation| (generation, generation.to_string()));
+    for (generation, api) in fixed.into_iter().chain([(Generation::V2, "auto".to_owned())]) {
+        let setup = Setup::new(generation).flag("--resync-interval", "86400").flag("--zitadel-api", &api);
+        let world = World::with(setup).await;
+        for index in 0..3 {
+            world.create(&format!("hook-{index}"), webhook()).await;
+        }
+        for index in 0..3 {
+            world.ready(&format!("hook-{index}")).await;
+        }
+        assert_eq!(world.terminate(&world.operator()).await, 0);
+        let before = world.zitadel.calls().len();
+        world.start_operator(&[]).await;
+        world.edit("hook-0", json!({"timeout": "3s"})).await;
+        world.until_target("hook-0", "Ready with the edit", |hook| current(hook) && is_ready(hook)).await;
+        let calls = world.zitadel.calls();
+        // The edit reads its target first.
+        let start = calls[before..].iter().take_while(|call| !matches!(call.op, Some(Op::Get | Op::Update)));
+        assert_eq!(start.count(), 4, "{api}: {}", world.zitadel.dump());
         world.finish().await;
     }
 }
