@@ -26,14 +26,14 @@ mod traces;
 mod zitadel;
 
 use crate::api::crd;
-use crate::controller::api_server;
-use crate::controller::connection::Connector;
-use crate::controller::context::Context;
-use crate::controller::duty::{Duty, Reach};
-use crate::controller::link::Link;
-use crate::controller::links::Links;
-use crate::controller::offer::{ClusterConnections, Common, PlainHttp};
-use crate::controller::{self, CONCURRENCY, PASS_DEADLINE, figures};
+use crate::controller::connections::connection::LiveConnection;
+use crate::controller::connections::health::ConnectionHealth;
+use crate::controller::connections::registry::ConnectionRegistry;
+use crate::controller::connections::resource::{ClientFactory, ClusterConnections, PlainHttp};
+use crate::controller::runtime::kube_client;
+use crate::controller::runtime::scope::{Reach, Scope};
+use crate::controller::target::context::Context;
+use crate::controller::{self, CONCURRENCY, PASS_DEADLINE, instrument};
 use crate::ops::http::{Health, serve};
 use crate::ops::metrics::PerTarget;
 use crate::ops::telemetry::{self, Level, LogFormat};
@@ -240,13 +240,13 @@ impl Run {
     }
 
     /// The default connection.
-    fn default_link(&self, settings: Settings, metrics: &Arc<Metrics>) -> Link {
+    fn default_link(&self, settings: Settings, metrics: &Arc<Metrics>) -> LiveConnection {
         let counted = Arc::clone(metrics);
         let observer =
             Box::new(move |op: crate::zitadel::client::Op, time, code: &str| counted.call(op.as_str(), time, code));
         let client = Arc::new(Client::new(self.zitadel.api(), settings, observer));
-        let connector = Connector::new(client, Duration::from_secs(self.ghost_grace));
-        Link::default(Arc::new(connector), self.zitadel.files())
+        let connector = ConnectionHealth::new(client, Duration::from_secs(self.ghost_grace));
+        LiveConnection::default(Arc::new(connector), self.zitadel.files())
     }
 
     /// The operator's own namespace.
@@ -255,8 +255,8 @@ impl Run {
     }
 
     /// What all connections have in common.
-    fn common(&self, kube: &kube::Client, metrics: &Arc<Metrics>) -> Common {
-        Common {
+    fn common(&self, kube: &kube::Client, metrics: &Arc<Metrics>) -> ClientFactory {
+        ClientFactory {
             kube: kube.clone(),
             home: self.home(kube),
             timeout: self.zitadel.timeout(),
@@ -316,13 +316,13 @@ async fn operate(run: &Run, settings: Option<Settings>, level: Level) -> anyhow:
         "starting"
     );
     let default = settings.map(|settings| run.default_link(settings, &metrics));
-    let kube = api_server::client(&metrics).await.context("cannot set up the Kubernetes client")?;
-    let links = Links::new(default, run.policy.policy(&run.home(&kube)), run.common(&kube, &metrics));
+    let kube = kube_client::client(&metrics).await.context("cannot set up the Kubernetes client")?;
+    let links = ConnectionRegistry::new(default, run.policy.policy(&run.home(&kube)), run.common(&kube, &metrics));
     let (election, leadership) = run.election.election(&kube, &run.home(&kube), &metrics)?;
     let reach = if run.scope.namespaces().is_empty() { Reach::Cluster } else { Reach::Namespaces };
-    let duty = Duty { leadership, labels: run.scope.labels(), reach };
+    let duty = Scope { leadership, labels: run.scope.labels(), reach };
     let context = Arc::new(Context::new(kube, links, metrics, Duration::from_secs(run.resync_interval), duty));
-    figures::show(&context, if run.metrics_per_target { PerTarget::Shown } else { PerTarget::LeftOut });
+    instrument::show(&context, if run.metrics_per_target { PerTarget::Shown } else { PerTarget::LeftOut });
 
     // The probes answer until the last create is committed: a stopping pod is not a dead one.
     let finished = CancellationToken::new();

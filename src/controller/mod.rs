@@ -3,35 +3,10 @@
 //! The only room that sees both sides. It decides nothing about a target: what to do is asked of `plan`, and every
 //! branch here is about how to do it. May import every other room.
 
-pub mod api_server;
-mod asking;
-pub mod backoff;
-mod bound;
-mod chronicle;
-pub mod cluster;
-pub mod connection;
-mod connections;
-pub mod context;
-mod crd;
-mod create;
-pub mod duty;
-pub mod figures;
-mod finish;
-mod foreign;
-mod holders;
-pub mod link;
-pub mod links;
-mod memory;
-mod namespaces;
-pub mod news;
-pub mod observer;
-pub mod offer;
-mod orphan;
-mod reconcile;
-mod secrets;
+pub mod connections;
+pub mod instrument;
+pub mod runtime;
 pub mod target;
-mod vanished;
-mod wake;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -48,7 +23,10 @@ use tokio_util::sync::CancellationToken;
 use crate::api::target::Target;
 use crate::api::{FINALIZER, RECONCILE_ANNOTATION};
 use crate::ops::metrics::WatchKind;
-use context::Context;
+use connections::{controller, monitor};
+use runtime::{kube_client, requeue};
+use target::context::{self, Context};
+use target::{observer, orphans, reconcile};
 
 /// A Target, or the reason why the object could not be read as one: one such object must not stop the watch.
 pub type Guarded = DeserializeGuard<Target>;
@@ -74,31 +52,31 @@ pub async fn run(context: Arc<Context>, namespaces: &[String], stop: Cancellatio
     for api in apis {
         let (wake, woken) = futures::channel::mpsc::unbounded();
         let (reader, writer) = reflector::store();
-        wakers.push(wake::Shard { store: reader.clone(), wake });
+        wakers.push(requeue::Shard { store: reader.clone(), wake });
         controllers.push(one(api, writer, reader, woken, Arc::clone(&context), stop.clone()));
     }
     let shards = Arc::new(wakers);
     context.set_watches(Arc::clone(&shards), watched, stop.clone());
     let leading = lead(Arc::clone(&context), Arc::clone(&shards), stop.clone());
-    let connections = connections::run(Arc::clone(&context), namespaces, shards, stop);
+    let connections = controller::run(Arc::clone(&context), namespaces, shards, stop);
     future::join3(future::join_all(controllers), Box::pin(leading), Box::pin(connections)).await;
     context.finish_creates().await;
 }
 
 /// What only a leader does, from the moment when it leads: it looks at every Target, and tends the default connection.
-async fn lead(context: Arc<Context>, shards: Arc<Vec<wake::Shard>>, stop: CancellationToken) {
-    if stop.run_until_cancelled(context.duty().leadership.begins()).await.is_none() {
+async fn lead(context: Arc<Context>, shards: Arc<Vec<requeue::Shard>>, stop: CancellationToken) {
+    if stop.run_until_cancelled(context.scope().leadership.begins()).await.is_none() {
         return;
     }
-    wake::wake_each(&shards, &context, |_| true);
+    requeue::wake_each(&shards, &context, |_| true);
     watch_default(context, shards, stop).await;
 }
 
 /// What runs for the default connection, if there is one, until `stop`.
-async fn watch_default(context: Arc<Context>, shards: Arc<Vec<wake::Shard>>, stop: CancellationToken) {
-    let Some(link) = context.links().default_link().cloned() else { return };
-    let tended = wake::tend(Arc::clone(&context), Arc::clone(&link), Arc::clone(&shards), stop.clone());
-    let observed = observer::run(context, link, shards, stop);
+async fn watch_default(context: Arc<Context>, shards: Arc<Vec<requeue::Shard>>, stop: CancellationToken) {
+    let Some(live) = context.registry().default_connection().cloned() else { return };
+    let tended = monitor::tend(Arc::clone(&context), Arc::clone(&live), Arc::clone(&shards), stop.clone());
+    let observed = observer::run(context, live, shards, stop);
     future::join(Box::pin(tended), Box::pin(observed)).await;
 }
 
@@ -112,12 +90,12 @@ async fn one(
 ) {
     let first = Arc::new(AtomicBool::new(true));
     let (unfilled, shared, counting) = (Arc::clone(&first), Arc::clone(&context), Arc::clone(&context));
-    let told = figures::watch(context.metrics(), WatchKind::Target, &api);
-    let stream = watcher(api, api_server::watch())
+    let told = instrument::watch(context.metrics(), WatchKind::Target, &api);
+    let stream = watcher(api, kube_client::watch())
         .default_backoff()
         .reflect(writer)
         .inspect(told)
-        .inspect(figures::waits(context.metrics()))
+        .inspect(instrument::waits(context.metrics()))
         .inspect(move |event| match event {
             Ok(watcher::Event::InitDone) => {
                 shared.forget_unlisted();
@@ -126,9 +104,11 @@ async fn one(
                 }
             }
             Ok(watcher::Event::Delete(object)) => {
-                let let_go = shared.ended(object);
-                if let (DeserializeGuard(Ok(gone)), false, true) = (object, let_go, shared.duty().calls_for(object)) {
-                    tokio::spawn(vanished::report(Arc::clone(&shared), gone.clone()));
+                let released = shared.ended(object);
+                if let (DeserializeGuard(Ok(gone)), false, true) =
+                    (object, released, shared.scope().should_reconcile(object))
+                {
+                    tokio::spawn(orphans::report(Arc::clone(&shared), gone.clone()));
                 }
             }
             _ => {}
@@ -185,7 +165,7 @@ fn trigger(context: &Arc<Context>) -> impl Fn(&Guarded) -> Option<u64> + Send + 
         meta.deletion_timestamp.is_some().hash(&mut hasher);
         meta.annotations.as_ref().and_then(|all| all.get(RECONCILE_ANNOTATION)).hash(&mut hasher);
         has_finalizer(meta.finalizers.as_deref()).hash(&mut hasher);
-        context.duty().covers(object).hash(&mut hasher);
+        context.scope().selects(object).hash(&mut hasher);
         let foreign = object.0.as_ref().ok().is_some_and(|target| context.overwritten(target).is_some());
         meta.resource_version.as_ref().filter(|_| foreign).hash(&mut hasher);
         Some(hasher.finish())

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::Metrics;
 use super::lease::{Candidate, Record, Step, leads_until};
 
-/// How long a watch of the Lease lasts, in seconds, for the reason of `controller::api_server`.
+/// How long a watch of the Lease lasts, in seconds, for the reason of `controller::runtime::kube_client`.
 const WATCH: u32 = 25;
 /// The longest wait for one answer about the Lease; a leader's are shorter if its deadline is near.
 const ANSWER: Duration = Duration::from_secs(5);
