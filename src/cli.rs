@@ -331,7 +331,7 @@ async fn operate(run: &Run, settings: Option<Settings>, level: Level) -> anyhow:
     let ticking = tokio::spawn(Arc::clone(&health).beat(finished.clone()));
     let admin = tokio::spawn(administer(run.admin_addr, level));
     let namespaces = run.scope.namespaces();
-    let watches = u32::try_from(namespaces.len().max(1))?;
+    let watches = namespaces.len().max(1);
     let ready = tokio::spawn(tell_ready(Arc::clone(&context), health, watches));
     let work = controller::run(context, &namespaces, stop.clone());
     let outcome = tokio::select! {
@@ -355,7 +355,7 @@ async fn administer(address: Option<SocketAddr>, level: Level) {
     }
 }
 
-async fn tell_ready(context: Arc<Context>, health: Arc<Health>, watches: u32) {
+async fn tell_ready(context: Arc<Context>, health: Arc<Health>, watches: usize) {
     let filled = async {
         context.caches_filled(watches).await;
         health.synced();

@@ -1,21 +1,20 @@
-//! One connection with all that its Targets share: the connector, the observer with its last list, and what the
-//! connection depends on beside its own spec.
+//! One connection with all that its users share: its health, how far it is observed, and what it depends on beside its
+//! own spec.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::channel::mpsc::UnboundedSender;
-use kube::ResourceExt;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::connection::{ConnectionKind, ConnectionRef};
 use crate::api::target::Target;
 use crate::controller::connections::bound::Bound;
 use crate::controller::connections::health::ConnectionHealth;
+use crate::controller::connections::observation::Observation;
 use crate::controller::connections::secrets::ConnectionSecrets;
-use crate::controller::target::observer::Observer;
+use crate::controller::runtime::requeue::Requeue;
 
 /// How often credential and CA files are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -23,8 +22,8 @@ const LOOK: Duration = Duration::from_secs(1);
 const REREAD: Duration = Duration::from_mins(1);
 
 /// Which connection.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum ConnectionKey {
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ConnectionKey {
     /// The operator's own, from its flags.
     Default,
     /// A Connection.
@@ -42,14 +41,21 @@ pub(crate) enum ConnectionKey {
 }
 
 impl ConnectionKey {
-    /// The connection that a Target asks for. A Connection is always one of the Target's own namespace.
-    pub(crate) fn of(target: &Target) -> Self {
-        let Some(reference) = &target.spec.connection_ref else { return Self::Default };
+    /// The connection that an object of this namespace asks for. A Connection is always one of the object's own namespace.
+    #[must_use]
+    pub fn by(namespace: &str, reference: Option<&ConnectionRef>) -> Self {
+        let Some(reference) = reference else { return Self::Default };
         let name = reference.name.clone();
         match reference.kind {
-            ConnectionKind::Connection => Self::Connection { namespace: target.namespace().unwrap_or_default(), name },
+            ConnectionKind::Connection => Self::Connection { namespace: namespace.to_owned(), name },
             ConnectionKind::ClusterConnection => Self::ClusterConnection { name },
         }
+    }
+
+    /// The connection that a Target asks for.
+    #[must_use]
+    pub fn of(target: &Target) -> Self {
+        Self::by(target.metadata.namespace.as_deref().unwrap_or_default(), target.spec.connection_ref.as_ref())
     }
 
     /// What a Target writes to ask for it.
@@ -91,13 +97,13 @@ pub(crate) enum Inputs {
 pub struct LiveConnection {
     pub(crate) key: ConnectionKey,
     pub(crate) health: Arc<ConnectionHealth>,
-    pub(crate) observer: Observer,
+    pub(crate) observation: Observation,
     pub(crate) bound: Bound,
     pub(crate) inputs: Inputs,
     /// Ends what runs for this connection alone.
     pub(crate) stop: CancellationToken,
-    /// Where to say that the connection may stand differently now.
-    pub(crate) told: Option<UnboundedSender<ConnectionKey>>,
+    /// Where to ask for a reconcile of its resource, if it has one.
+    pub(crate) report: Option<Arc<Requeue<ConnectionKey>>>,
 }
 
 impl LiveConnection {
@@ -107,11 +113,11 @@ impl LiveConnection {
         Self {
             key: ConnectionKey::Default,
             health,
-            observer: Observer::default(),
+            observation: Observation::default(),
             bound: Bound::default(),
             inputs: Inputs::Files(files),
             stop: CancellationToken::new(),
-            told: None,
+            report: None,
         }
     }
 
@@ -125,9 +131,8 @@ impl LiveConnection {
 
     /// Says that the connection may stand differently now.
     pub(crate) fn tell(&self) {
-        if let Some(told) = &self.told {
-            // Without a receiver the process is about to end.
-            let _ = told.unbounded_send(self.key.clone());
+        if let Some(report) = &self.report {
+            report.add(self.key.clone());
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Watches Connections and ClusterConnections: builds what passes use, writes their status, and holds back those that
 //! Targets still need.
 //!
-//! One loop for all of them: there are few, and nothing here waits for ZITADEL (that is done beside, by `monitor::tend`,
+//! One loop for all of them: there are few, and nothing here waits for ZITADEL (that is done beside, by `monitor::run`,
 //! one task per connection). The operator works without their definitions, and without the right to read them. A process
 //! that stands by knows what is there, and neither uses it nor writes.
 
@@ -9,39 +9,33 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::ready;
+use futures::future::{BoxFuture, ready};
 use futures::stream::{BoxStream, StreamExt, select_all};
 use jiff::Timestamp;
-use kube::api::{DynamicObject, Patch, PatchParams};
+use kube::api::DynamicObject;
 use kube::core::DeserializeGuard;
 use kube::runtime::events::EventType;
 use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Resource, ResourceExt};
+use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::connection::{ConnectionKey, LiveConnection};
+use super::monitor;
+use super::notice::Notice;
+use super::registry::{Change, ConnectionRegistry, Entry};
+use super::resource::ConnectionResource;
+use crate::api::CONNECTION_FINALIZER;
 use crate::api::condition::{Health, own};
 use crate::api::connection::{ClusterConnection, Connection, ConnectionKind, ConnectionReport};
-use crate::api::reason::Reason;
-use crate::api::target::Target;
-use crate::api::{CONNECTION_FINALIZER, FIELD_MANAGER, GROUP, VERSION};
-use crate::controller::connections::connection::{ConnectionKey, LiveConnection};
-use crate::controller::connections::monitor;
-use crate::controller::connections::registry::{Change, Entry};
-use crate::controller::connections::resource::ConnectionResource;
-use crate::controller::instrument;
 use crate::controller::runtime::backoff::Backoff;
-use crate::controller::runtime::events;
-use crate::controller::runtime::foreign_fields;
-use crate::controller::runtime::kube_client;
-use crate::controller::runtime::requeue::{Shard, wake_each};
-use crate::controller::runtime::writer::{WriteError, as_manager, in_time};
-use crate::controller::target::context::{Context, needs, shown};
-use crate::controller::target::observer;
-use crate::ops::Metrics;
+use crate::controller::runtime::events::{Events, differs};
+use crate::controller::runtime::writer::{Mode, WriteError, apply_status, patch_metadata};
+use crate::controller::runtime::{instrument, kube_client};
+use crate::ops::{Leadership, Metrics};
 use crate::plan::connection::{Look, Report, Step, View, plan, render};
 
 /// How often connections that are being deleted, and writes that failed, are looked at.
@@ -52,10 +46,10 @@ const LABELS: Duration = Duration::from_mins(1);
 /// What a watch delivers, whichever kind it is of.
 struct Seen {
     watch: usize,
-    news: News,
+    event: WatchEvent,
 }
 
-enum News {
+enum WatchEvent {
     There(Box<ConnectionResource>),
     Gone(ConnectionKey),
     /// A list of everything begins.
@@ -65,49 +59,71 @@ enum News {
     Failed(String),
 }
 
+/// What the controller needs from outside.
+pub struct Parts {
+    /// The client of the API server.
+    pub client: Client,
+    /// Every connection.
+    pub registry: Arc<ConnectionRegistry>,
+    /// Where Events go.
+    pub events: Arc<Events>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// When this process works.
+    pub leadership: Leadership,
+    /// Who uses connections.
+    pub users: Users,
+}
+
+/// By the cache, which may lag.
+type Cached = dyn Fn(&ConnectionKey) -> Vec<String> + Send + Sync;
+/// By the API server.
+type Current = dyn Fn(ConnectionKey) -> BoxFuture<'static, Result<Vec<String>, WriteError>> + Send + Sync;
+
+/// Who still needs a connection, as namespace/name.
+pub struct Users {
+    /// By the cache, which may lag.
+    pub cached: Box<Cached>,
+    /// By the API server.
+    pub current: Box<Current>,
+}
+
 /// Runs until `stop`.
-pub(crate) async fn run(
-    context: Arc<Context>,
-    namespaces: &[String],
-    shards: Arc<Vec<Shard>>,
-    stop: CancellationToken,
-) {
-    let Some(mut told) = context.registry().told() else { return };
-    let (kinds, watches): (Vec<_>, Vec<_>) = watches(&context, namespaces).into_iter().unzip();
+pub async fn run(parts: Parts, namespaces: &[String], stop: CancellationToken) {
+    let (kinds, watches): (Vec<_>, Vec<_>) = watches(&parts, namespaces).into_iter().unzip();
     let mut watches = select_all(watches);
-    let mut keeper = ConnectionController::new(context, shards, kinds, stop.clone());
+    let mut reports = Box::pin(Arc::clone(&parts.registry.reports).stream());
+    let leadership = parts.leadership.clone();
+    let mut controller = ConnectionController::new(parts, kinds, stop.clone());
     let mut tick = tokio::time::interval(TICK);
-    let mut labels = tokio::time::interval(LABELS);
-    let leadership = keeper.context.scope().leadership.clone();
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
-            () = leadership.begins(), if !keeper.leads => keeper.lead().await,
-            Some(seen) = watches.next() => keeper.see(seen).await,
-            Some(key) = told.next(), if keeper.leads => keeper.pass(&key).await,
-            _ = tick.tick(), if keeper.leads => keeper.look_again().await,
-            _ = labels.tick(), if keeper.leads => keeper.look_at_namespaces().await,
+            () = leadership.begins(), if !controller.leads => controller.lead().await,
+            Some(seen) = watches.next() => controller.see(seen).await,
+            Some(key) = reports.next(), if controller.leads => controller.reconcile(&key).await,
+            _ = tick.tick(), if controller.leads => controller.look_again().await,
         }
     }
-    keeper.tasks.close();
-    keeper.tasks.wait().await;
+    controller.tasks.close();
+    controller.tasks.wait().await;
 }
 
 /// The watches, each with its kind; the position is its number.
-fn watches(context: &Context, namespaces: &[String]) -> Vec<(ConnectionKind, BoxStream<'static, Seen>)> {
-    let client = context.client();
+fn watches(parts: &Parts, namespaces: &[String]) -> Vec<(ConnectionKind, BoxStream<'static, Seen>)> {
+    let client = parts.client.clone();
     let apis: Vec<Api<DeserializeGuard<Connection>>> = if namespaces.is_empty() {
         vec![Api::all(client.clone())]
     } else {
         namespaces.iter().map(|namespace| Api::namespaced(client.clone(), namespace)).collect()
     };
-    let metrics = context.metrics();
+    let metrics = &parts.metrics;
     let of_namespaces = apis
         .into_iter()
         .enumerate()
         .map(|(number, api)| watched::<Connection>(metrics, number, ConnectionKind::Connection, api));
     let mut all: Vec<_> = of_namespaces.map(|watch| (ConnectionKind::Connection, watch)).collect();
-    if context.registry().serves_cluster() {
+    if parts.registry.serves_cluster() {
         let kind = ConnectionKind::ClusterConnection;
         all.push((kind, watched::<ClusterConnection>(metrics, all.len(), kind, Api::all(client))));
     }
@@ -127,22 +143,22 @@ where
     let told = instrument::watch(metrics, kind.into(), &api);
     let events = watcher(api, kube_client::watch()).default_backoff().inspect(told);
     let stream = events.filter_map(move |event| {
-        let news = match event {
+        let event = match event {
             Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => match &object.0 {
-                Ok(object) => Some(News::There(Box::new(ConnectionResource::from(object)))),
+                Ok(object) => Some(WatchEvent::There(Box::new(ConnectionResource::from(object)))),
                 Err(invalid) => {
                     tracing::warn!(name = invalid.metadata.name, error = invalid.error, "unreadable connection");
                     None
                 }
             },
             Ok(watcher::Event::Delete(object)) => {
-                object.0.as_ref().ok().map(|object| News::Gone(ConnectionResource::from(object).key))
+                object.0.as_ref().ok().map(|object| WatchEvent::Gone(ConnectionResource::from(object).key))
             }
-            Ok(watcher::Event::Init) => Some(News::Listing),
-            Ok(watcher::Event::InitDone) => Some(News::Listed),
-            Err(error) => Some(News::Failed(error.to_string())),
+            Ok(watcher::Event::Init) => Some(WatchEvent::Listing),
+            Ok(watcher::Event::InitDone) => Some(WatchEvent::Listed),
+            Err(error) => Some(WatchEvent::Failed(error.to_string())),
         };
-        ready(news.map(|news| Seen { watch, news }))
+        ready(event.map(|event| Seen { watch, event }))
     });
     stream.boxed()
 }
@@ -161,15 +177,14 @@ struct WatchState {
     failing: bool,
 }
 
-/// Keeps every connection.
+/// Reconciles every connection resource.
 struct ConnectionController {
-    context: Arc<Context>,
-    shards: Arc<Vec<Shard>>,
+    parts: Parts,
     stop: CancellationToken,
     tasks: TaskTracker,
     /// Whether what is there is used: not before this process leads, and then to its end.
     leads: bool,
-    delivered: Vec<WatchState>,
+    watches: Vec<WatchState>,
     /// Writes that failed, and when to try again.
     again: HashMap<ConnectionKey, Instant>,
     /// Of these writes, by uid.
@@ -177,57 +192,62 @@ struct ConnectionController {
 }
 
 impl ConnectionController {
-    fn new(
-        context: Arc<Context>,
-        shards: Arc<Vec<Shard>>,
-        kinds: Vec<ConnectionKind>,
-        stop: CancellationToken,
-    ) -> Self {
+    fn new(parts: Parts, kinds: Vec<ConnectionKind>, stop: CancellationToken) -> Self {
         let nothing = |kind| WatchState { kind, there: HashSet::new(), listing: None, listed: false, failing: false };
-        let delivered = kinds.into_iter().map(nothing).collect();
         Self {
-            context,
-            shards,
+            parts,
             stop,
             tasks: TaskTracker::new(),
             leads: false,
-            delivered,
+            watches: kinds.into_iter().map(nothing).collect(),
             again: HashMap::new(),
             backoff: Backoff::default(),
         }
     }
 
-    /// Begins to use what is known. Whoever begins to lead wakes every Target, so nothing is woken here.
+    fn registry(&self) -> &Arc<ConnectionRegistry> {
+        &self.parts.registry
+    }
+
+    fn publish(&self, notice: Notice) {
+        self.registry().notices.publish(notice);
+    }
+
+    /// Begins to use what is known. Whoever begins to lead reconciles every object, so nothing is woken here.
     async fn lead(&mut self) {
         self.leads = true;
-        for (key, live) in self.context.registry().resources() {
-            self.begin(&key, live);
-            self.pass(&key).await;
+        if let Some(live) = self.registry().default_connection().cloned() {
+            self.start(&live);
         }
+        for (key, live) in self.registry().resources() {
+            self.begin(&key, live);
+            self.reconcile(&key).await;
+        }
+        self.tasks.spawn(follow_labels(Arc::clone(self.registry()), self.stop.clone()));
     }
 
     async fn see(&mut self, seen: Seen) {
-        let watch = &mut self.delivered[seen.watch];
+        let watch = &mut self.watches[seen.watch];
         let kind = watch.kind;
-        match seen.news {
-            News::There(resource) => {
+        match seen.event {
+            WatchEvent::There(resource) => {
                 let key = resource.key.clone();
                 watch.there.insert(key.clone());
                 if let Some(listing) = &mut watch.listing {
                     listing.insert(key.clone());
                 }
-                let change = self.context.registry().update(*resource);
+                let change = self.parts.registry.update(*resource);
                 if self.leads {
                     self.take(&key, change);
-                    self.pass(&key).await;
+                    self.reconcile(&key).await;
                 }
             }
-            News::Gone(key) => {
+            WatchEvent::Gone(key) => {
                 watch.there.remove(&key);
                 self.lose(&key);
             }
-            News::Listing => watch.listing = Some(HashSet::new()),
-            News::Listed => {
+            WatchEvent::Listing => watch.listing = Some(HashSet::new()),
+            WatchEvent::Listed => {
                 let listing = watch.listing.take().unwrap_or_default();
                 let lost: Vec<ConnectionKey> = watch.there.difference(&listing).cloned().collect();
                 (watch.there, watch.listed, watch.failing) = (listing, true, false);
@@ -236,7 +256,7 @@ impl ConnectionController {
                 }
                 self.note_read(kind);
             }
-            News::Failed(error) => {
+            WatchEvent::Failed(error) => {
                 // Where the definition is not installed, or not for this operator to read, that is how it stays.
                 if std::mem::replace(&mut watch.failing, true) {
                     tracing::debug!(kind = kind.as_str(), error, "connections cannot be watched");
@@ -249,22 +269,19 @@ impl ConnectionController {
 
     /// A kind has been read when each of its watches has been.
     fn note_read(&self, kind: ConnectionKind) {
-        if self.delivered.iter().filter(|watch| watch.kind == kind).all(|watch| watch.listed) {
-            self.context.registry().note_read(kind);
+        if self.watches.iter().filter(|watch| watch.kind == kind).all(|watch| watch.listed) {
+            self.registry().note_read(kind);
         }
     }
 
-    /// Wakes exactly the Targets of a connection, and starts what runs beside it.
+    /// Starts what runs beside a connection, and tells its users.
     fn take(&self, key: &ConnectionKey, change: Change) {
         match change {
             Change::None => return,
             Change::Allowance => {}
-            Change::LiveConnection(live) => self.begin(key, live),
+            Change::Live(live) => self.begin(key, live),
         }
-        self.context.forget_ownership();
-        // Who was held up by a wish on it may go on, too.
-        let held_up = |target: &Target| target.ready_reason() == Some(Reason::AdoptionConflict);
-        wake_each(&self.shards, &self.context, |target| ConnectionKey::of(target) == *key || held_up(target));
+        self.publish(Notice::Changed(key.clone()));
     }
 
     fn begin(&self, key: &ConnectionKey, live: Result<Arc<LiveConnection>, String>) {
@@ -275,36 +292,30 @@ impl ConnectionController {
     }
 
     fn start(&self, live: &Arc<LiveConnection>) {
+        // Ends with the process, or with the connection.
         let (all, own) = (self.stop.clone(), live.stop.clone());
-        let ended = CancellationToken::new();
-        let end = ended.clone();
         self.tasks.spawn(async move {
-            tokio::select! {
-                () = all.cancelled() => {}
-                () = own.cancelled() => {}
+            if own.run_until_cancelled(all.cancelled()).await.is_some() {
+                own.cancel();
             }
-            end.cancel();
         });
-        let shared = || (Arc::clone(&self.context), Arc::clone(live), Arc::clone(&self.shards), ended.clone());
-        let (context, tended, shards, stop) = shared();
-        self.tasks.spawn(monitor::tend(context, tended, shards, stop));
-        let (context, observed, shards, stop) = shared();
-        self.tasks.spawn(observer::run(context, observed, shards, stop));
+        self.tasks.spawn(monitor::run(Arc::clone(live), Arc::clone(self.registry()), live.stop.clone()));
+        self.publish(Notice::Began(Arc::clone(live)));
     }
 
     fn lose(&mut self, key: &ConnectionKey) {
         self.again.remove(key);
-        if let Some(entry) = self.context.registry().entry(key) {
+        if let Some(entry) = self.registry().entry(key) {
             self.backoff.reset(&entry.resource.uid);
         }
-        if self.context.registry().remove(key) && self.leads {
-            wake_each(&self.shards, &self.context, |target| ConnectionKey::of(target) == *key);
+        if self.registry().remove(key) && self.leads {
+            self.publish(Notice::Changed(key.clone()));
         }
     }
 
-    /// One pass over a connection: at most one write.
-    async fn pass(&mut self, key: &ConnectionKey) {
-        let Some(entry) = self.context.registry().entry(key) else { return };
+    /// Reconciles one connection: at most one write.
+    async fn reconcile(&mut self, key: &ConnectionKey) {
+        let Some(entry) = self.registry().entry(key) else { return };
         match self.carry_out(&entry).await {
             // Whoever wrote first, or took it away, the watch tells.
             Ok(()) | Err(WriteError::Conflict | WriteError::Gone) => drop(self.again.remove(key)),
@@ -319,7 +330,7 @@ impl ConnectionController {
     async fn carry_out(&self, entry: &Entry) -> Result<(), WriteError> {
         let resource = &entry.resource;
         let look = match &entry.live {
-            Ok(live) => live.health.look(live.observer.unobserved()).await,
+            Ok(live) => live.health.look(live.observation.missing()),
             Err(why) => Look::Refused(why.clone()),
         };
         let users = if resource.deleting { self.users(&resource.key).await? } else { Vec::new() };
@@ -334,12 +345,11 @@ impl ConnectionController {
 
     /// Who needs the connection. The cache may not show yet what has just begun, so its silence alone releases nothing.
     async fn users(&self, key: &ConnectionKey) -> Result<Vec<String>, WriteError> {
-        let cached = self.context.users(key);
+        let cached = (self.parts.users.cached)(key);
         if !cached.is_empty() {
             return Ok(cached);
         }
-        let current = self.context.current_targets().await?;
-        Ok(current.iter().filter(|target| needs(target, key)).map(shown).collect())
+        (self.parts.users.current)(key.clone()).await
     }
 
     async fn set_finalizer(&self, resource: &ConnectionResource, on: bool) -> Result<(), WriteError> {
@@ -348,9 +358,8 @@ impl ConnectionController {
         if on {
             finalizers.push(CONNECTION_FINALIZER);
         }
-        let metadata = json!({"finalizers": finalizers, "resourceVersion": resource.version, "uid": resource.uid});
-        let api = self.api(resource);
-        in_time(api.patch(resource.name(), &as_manager(), &Patch::Merge(json!({"metadata": metadata})))).await.map(drop)
+        let metadata = json!({"finalizers": finalizers});
+        patch_metadata(&self.api(resource), &resource.seen(), metadata, Mode::Write).await.map(drop)
     }
 
     async fn report(&self, resource: &ConnectionResource, report: &Report) -> Result<(), WriteError> {
@@ -358,59 +367,49 @@ impl ConnectionController {
         if status == (ConnectionReport { conditions: own(&resource.report.conditions), ..resource.report.clone() }) {
             return Ok(());
         }
-        self.write_status(resource, &status).await?;
+        let shown = |applied: &DynamicObject| applied.data["status"].clone();
+        apply_status(&self.api(resource), &resource.kind().kind, &resource.seen(), &json!(status), shown).await?;
         self.backoff.reset(&resource.uid);
-        if events::differs(&resource.report.conditions, &status.conditions) {
+        if differs(&resource.report.conditions, &status.conditions) {
             let well = report.health == Health::Ready;
             let kind = if well { EventType::Normal } else { EventType::Warning };
             let reason = report.reason.as_str();
-            events::publish_on(&self.context, &resource.object_ref(), kind, reason, "Reconcile", &report.note).await;
-        }
-        Ok(())
-    }
-
-    async fn write_status(&self, resource: &ConnectionResource, status: &ConnectionReport) -> Result<(), WriteError> {
-        let wanted = json!(status);
-        let patch: Patch<Value> = Patch::Apply(json!({
-            "apiVersion": format!("{GROUP}/{VERSION}"),
-            "kind": resource.kind().kind,
-            "metadata": {"name": resource.name(), "uid": resource.uid, "resourceVersion": resource.version},
-            "status": wanted,
-        }));
-        let api = self.api(resource);
-        let apply = PatchParams::apply(FIELD_MANAGER).force();
-        let applied: DynamicObject = in_time(api.patch_status(resource.name(), &apply, &patch)).await?;
-        if let Some(removal) = foreign_fields::removal(&applied, &applied.data["status"], &wanted) {
-            in_time(api.patch_status(resource.name(), &as_manager(), &Patch::Merge(removal))).await?;
+            self.parts.events.publish(resource.object_ref(), kind, reason, "Reconcile", &report.note);
         }
         Ok(())
     }
 
     fn api(&self, resource: &ConnectionResource) -> Api<DynamicObject> {
         match resource.namespace() {
-            Some(namespace) => Api::namespaced_with(self.context.client(), namespace, &resource.kind()),
-            None => Api::all_with(self.context.client(), &resource.kind()),
+            Some(namespace) => Api::namespaced_with(self.parts.client.clone(), namespace, &resource.kind()),
+            None => Api::all_with(self.parts.client.clone(), &resource.kind()),
         }
     }
 
     /// What is being deleted waits for its Targets; what failed is tried again.
     async fn look_again(&mut self) {
-        for key in self.context.registry().keys() {
+        for key in self.registry().keys() {
             let due = self.again.get(&key).map(|due| *due <= Instant::now());
-            let going = || self.context.registry().entry(&key).is_some_and(|entry| entry.resource.deleting);
+            let going = || self.registry().entry(&key).is_some_and(|entry| entry.resource.deleting);
             if due.unwrap_or_else(going) {
-                self.pass(&key).await;
+                self.reconcile(&key).await;
             }
         }
     }
+}
 
-    async fn look_at_namespaces(&self) {
-        let changed = self.context.registry().namespaces.refresh().await;
-        if !changed.is_empty() {
-            wake_each(&self.shards, &self.context, |target| {
-                let selected = !matches!(ConnectionKey::of(target), ConnectionKey::Connection { .. });
-                selected && target.namespace().is_some_and(|namespace| changed.contains(&namespace))
-            });
+/// Reads the labels of namespaces again and again, and tells which have changed.
+async fn follow_labels(registry: Arc<ConnectionRegistry>, stop: CancellationToken) {
+    let mut labels = tokio::time::interval(LABELS);
+    let follow = async {
+        loop {
+            labels.tick().await;
+            let changed = registry.namespaces.refresh().await;
+            if !changed.is_empty() {
+                registry.notices.publish(Notice::Relabelled(changed));
+            }
         }
-    }
+    };
+    // None: it was told to end.
+    let _: Option<()> = stop.run_until_cancelled(follow).await;
 }

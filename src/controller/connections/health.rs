@@ -3,10 +3,11 @@
 //! While it is down, exactly one probe at a time runs, with a back-off of its own; objects get the probe's error
 //! without a call. Whatever goes wrong with the connection as a whole is thus found once, not once per object.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::api::reason::Reason;
@@ -29,28 +30,44 @@ pub struct ConnectionHealth {
     grace: Duration,
     /// The Secrets that the client's credential comes from; none where it comes from files.
     keys: Option<Arc<ConnectionSecrets>>,
-    state: Mutex<State>,
-    changed: Notify,
+    state: watch::Sender<State>,
+    /// Held by whoever probes; nobody else waits for it.
+    probing: tokio::sync::Mutex<()>,
+    /// How often the cause of a failure may have changed: what a probe found before that is old.
+    causes: AtomicU64,
     /// Whether the newest probe succeeded.
-    up: std::sync::Mutex<Option<bool>>,
+    up: Mutex<Option<bool>>,
     /// The instance that answered last.
-    instance: std::sync::Mutex<Option<String>>,
+    instance: Mutex<Option<String>>,
     /// The issuer that it named; asked for the status of a resource alone.
-    issuer: std::sync::Mutex<Option<String>>,
+    issuer: Mutex<Option<String>>,
     /// When what the connection does without was last asked for beside a probe.
     asked: Mutex<Option<Instant>>,
+}
+
+/// See [`ConnectionHealth::changes`].
+pub(crate) struct Changes(watch::Receiver<State>);
+
+impl Changes {
+    /// Waits until a probe has ended, or is called for.
+    pub(crate) async fn next(&mut self) {
+        // An error: the connection is dropped, and with it whoever waits.
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 #[derive(Debug)]
 enum State {
     /// Nothing is known yet.
-    Unproved,
+    Unknown,
     /// Worked, and a call failed in a way that may be the connection's fault; or the cause of a failure has changed.
-    Doubted,
+    Suspect,
     /// Works, as far as is known since then.
-    Up(Identity, Instant),
+    Healthy(Identity, Instant),
     /// Does not work; not tried again before `until`.
-    Down { error: Error, failures: u32, until: Instant },
+    Unhealthy { error: Error, failures: u32, until: Instant },
 }
 
 /// How a connection stands.
@@ -70,7 +87,7 @@ pub enum Due {
     /// The connection is down, or was proved long ago: then.
     At(Instant),
     /// It has to be proved again, now.
-    Doubted,
+    Suspect,
 }
 
 impl ConnectionHealth {
@@ -81,11 +98,12 @@ impl ConnectionHealth {
             client,
             grace,
             keys: None,
-            state: Mutex::new(State::Unproved),
-            changed: Notify::new(),
-            up: std::sync::Mutex::default(),
-            instance: std::sync::Mutex::default(),
-            issuer: std::sync::Mutex::default(),
+            state: watch::Sender::new(State::Unknown),
+            probing: tokio::sync::Mutex::default(),
+            causes: AtomicU64::new(0),
+            up: Mutex::default(),
+            instance: Mutex::default(),
+            issuer: Mutex::default(),
             asked: Mutex::default(),
         }
     }
@@ -118,44 +136,63 @@ impl ConnectionHealth {
     /// # Errors
     /// What the newest probe met.
     pub async fn ensure(&self) -> Result<(Connection, Identity), Error> {
-        let mut state = self.state.lock().await;
-        let failures = match &*state {
-            State::Up(identity, since) if since.elapsed() < PROOF_LASTS => {
-                return Ok((self.facts(identity), identity.clone()));
-            }
-            State::Down { error, until, .. } if Instant::now() < *until => return Err(error.clone()),
-            State::Down { failures, .. } => *failures,
-            State::Up(..) | State::Unproved | State::Doubted => 0,
+        if let Some(known) = self.known() {
+            return known;
+        }
+        let _probing = self.probing.lock().await;
+        // Somebody else may have probed meanwhile.
+        if let Some(known) = self.known() {
+            return known;
+        }
+        let failures = match &*self.state.borrow() {
+            State::Unhealthy { failures, .. } => *failures,
+            _ => 0,
         };
+        let causes = self.causes.load(Ordering::Acquire);
         let result = self.probe().await;
         *self.up.lock().unwrap_or_else(PoisonError::into_inner) = Some(result.is_ok());
-        *state = match &result {
+        let found = match &result {
             Ok(identity) => {
-                tracing::info!(
-                    url = self.client.url(),
-                    api = %identity.api,
-                    instance = identity.instance,
-                    version = identity.server_version,
-                    events = ?identity.capabilities.events,
-                    "ZITADEL answers"
-                );
-                if !identity.capabilities.is_complete() {
-                    tracing::warn!(
-                        url = self.client.url(), capabilities = ?identity.capabilities, "the connection works without these"
-                    );
-                }
+                self.log_success(identity);
                 self.instance.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&identity.instance);
-                State::Up(identity.clone(), Instant::now())
+                State::Healthy(identity.clone(), Instant::now())
             }
             Err(error) => {
                 let pause = jittered(delay(failures, FIRST, LONGEST));
                 tracing::warn!(url = self.client.url(), %error, reason = %error.reason(), retry = ?pause, "ZITADEL is not usable");
-                State::Down { error: error.clone(), failures: failures + 1, until: Instant::now() + pause }
+                State::Unhealthy { error: error.clone(), failures: failures + 1, until: Instant::now() + pause }
             }
         };
-        drop(state);
-        self.changed.notify_one();
+        let old = self.causes.load(Ordering::Acquire) != causes;
+        self.state.send_replace(if old { State::Suspect } else { found });
         result.map(|identity| (self.facts(&identity), identity))
+    }
+
+    /// What is known without a probe, if that is enough.
+    fn known(&self) -> Option<Result<(Connection, Identity), Error>> {
+        match &*self.state.borrow() {
+            State::Healthy(identity, since) if since.elapsed() < PROOF_LASTS => {
+                Some(Ok((self.facts(identity), identity.clone())))
+            }
+            State::Unhealthy { error, until, .. } if Instant::now() < *until => Some(Err(error.clone())),
+            _ => None,
+        }
+    }
+
+    fn log_success(&self, identity: &Identity) {
+        tracing::info!(
+            url = self.client.url(),
+            api = %identity.api,
+            instance = identity.instance,
+            version = identity.server_version,
+            events = ?identity.capabilities.events,
+            "ZITADEL answers"
+        );
+        if !identity.capabilities.is_complete() {
+            tracing::warn!(
+                url = self.client.url(), capabilities = ?identity.capabilities, "the connection works without these"
+            );
+        }
     }
 
     async fn probe(&self) -> Result<Identity, Error> {
@@ -168,102 +205,114 @@ impl ConnectionHealth {
     }
 
     /// Takes in that a call failed: if that may be the connection's fault, it has to be proved again.
-    pub async fn doubt(&self, error: &Error) {
+    pub fn doubt(&self, error: &Error) {
         if error.concerns_connection() {
-            let mut state = self.state.lock().await;
-            if let State::Up(..) = *state {
-                *state = State::Doubted;
-                self.changed.notify_one();
-            }
+            self.suspect(|state| matches!(state, State::Healthy(..)));
         }
     }
 
     /// Has the connection proved again, unless it was a moment ago: what it knows of the server (its version, say) may
     /// be old.
-    pub async fn prove_again(&self) {
-        let mut state = self.state.lock().await;
-        if matches!(&*state, State::Up(_, since) if since.elapsed() > LONGEST) {
-            *state = State::Doubted;
-        }
+    pub fn prove_again(&self) {
+        self.suspect(|state| matches!(state, State::Healthy(_, since) if since.elapsed() > LONGEST));
     }
 
-    /// Forgets a failure: its cause (a credential, say) has changed.
-    pub async fn retry_now(&self) {
-        let mut state = self.state.lock().await;
-        if let State::Down { .. } = *state {
-            *state = State::Doubted;
-        }
+    /// Forgets what is known: its cause (a credential, say) has changed.
+    pub fn retry_now(&self) {
+        self.causes.fetch_add(1, Ordering::AcqRel);
+        self.suspect(|state| matches!(state, State::Healthy(..) | State::Unhealthy { .. }));
     }
 
     /// Has a connection that works proved again.
-    pub(crate) async fn renew(&self) {
-        let mut state = self.state.lock().await;
-        if let State::Up(..) = *state {
-            *state = State::Doubted;
-        }
+    pub(crate) fn renew(&self) {
+        self.suspect(|state| matches!(state, State::Healthy(..)));
     }
 
-    /// What is known of it.
-    pub(crate) async fn look(&self, unobserved: Option<Unobserved>) -> Look {
-        match &*self.state.lock().await {
-            State::Up(identity, _) => {
+    fn suspect(&self, if_: impl Fn(&State) -> bool) {
+        self.state.send_if_modified(|state| {
+            let changes = if_(state);
+            if changes {
+                *state = State::Suspect;
+            }
+            changes
+        });
+    }
+
+    /// What is known of it. Asks nobody.
+    pub(crate) fn look(&self, unobserved: Option<Unobserved>) -> Look {
+        match &*self.state.borrow() {
+            State::Healthy(identity, _) => {
                 let issuer = self.issuer.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 let mut identity = identity.clone();
                 identity.capabilities.events = self.client.event_search();
                 Look::Up(Box::new(Known { identity, issuer, unobserved, stranger: self.client.stranger() }))
             }
-            State::Down { error, .. } => Look::Down(error.clone()),
-            State::Unproved | State::Doubted => Look::Due,
+            State::Unhealthy { error, .. } => Look::Down(error.clone()),
+            State::Unknown | State::Suspect => Look::Due,
         }
     }
 
     /// Asks again for what the connection does without, at its pace: nobody waits for it.
     pub(crate) async fn look_for_the_rest(&self) {
-        let mut asked = self.asked.lock().await;
-        let pace = match &*self.state.lock().await {
-            State::Up(Identity { capabilities: Capabilities { identity, version, .. }, .. }, since) => {
-                let pace = [*identity, *version, self.client.event_search()]
-                    .into_iter()
-                    .filter_map(|one| one.missing().map(Missing::pace))
-                    .min();
-                pace.filter(|pace| asked.map_or(*since, |asked| asked.max(*since)).elapsed() > *pace)
-            }
-            _ => None,
-        };
-        if pace.is_none() {
+        if !self.missing_is_due() {
             return;
         }
-        *asked = Some(Instant::now());
         let Ok(found) = self.client.identify_again().await else { return };
-        if let State::Up(identity, _) = &mut *self.state.lock().await {
+        self.state.send_if_modified(|state| {
+            let State::Healthy(identity, _) = state else { return false };
             self.instance.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&found.instance);
             *identity = found;
-            self.changed.notify_one();
+            true
+        });
+    }
+
+    /// Whether it is time to ask, which is then noted as done.
+    fn missing_is_due(&self) -> bool {
+        let Some(pace) = self.missing_pace() else { return false };
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = asked.is_none_or(|asked| asked.elapsed() > pace);
+        if due {
+            *asked = Some(Instant::now());
         }
+        due
+    }
+
+    /// How often to ask for what is missing, if anything is and the proof is older than that.
+    fn missing_pace(&self) -> Option<Duration> {
+        let State::Healthy(Identity { capabilities: Capabilities { identity, version, .. }, .. }, since) =
+            &*self.state.borrow()
+        else {
+            return None;
+        };
+        let all = [*identity, *version, self.client.event_search()];
+        let pace = all.into_iter().filter_map(|one| one.missing().map(Missing::pace)).min();
+        pace.filter(|pace| since.elapsed() > *pace)
     }
 
     /// When the next probe is due, if one is.
-    pub async fn due(&self) -> Option<Due> {
-        match &*self.state.lock().await {
-            State::Down { until, .. } => Some(Due::At(*until)),
-            State::Up(_, since) => Some(Due::At(*since + PROOF_LASTS)),
-            State::Doubted => Some(Due::Doubted),
-            State::Unproved => None,
+    #[must_use]
+    pub fn due(&self) -> Option<Due> {
+        match &*self.state.borrow() {
+            State::Unhealthy { until, .. } => Some(Due::At(*until)),
+            State::Healthy(_, since) => Some(Due::At(*since + PROOF_LASTS)),
+            State::Suspect => Some(Due::Suspect),
+            State::Unknown => None,
         }
     }
 
     /// How the connection stands, as of the newest probe.
-    pub async fn standing(&self) -> Standing {
-        match &*self.state.lock().await {
-            State::Up(..) => Standing::Up,
-            State::Down { error, .. } => Standing::Down(error.reason()),
-            State::Unproved | State::Doubted => Standing::Unknown,
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        match &*self.state.borrow() {
+            State::Healthy(..) => Standing::Up,
+            State::Unhealthy { error, .. } => Standing::Down(error.reason()),
+            State::Unknown | State::Suspect => Standing::Unknown,
         }
     }
 
-    /// Waits until a probe has ended, or is called for.
-    pub async fn changed(&self) {
-        self.changed.notified().await;
+    /// Changes of the state, for one who waits for them.
+    pub(crate) fn changes(&self) -> Changes {
+        Changes(self.state.subscribe())
     }
 
     fn facts(&self, identity: &Identity) -> Connection {
@@ -320,7 +369,7 @@ mod tests {
         tokio::time::pause();
         tokio::time::advance(PROOF_LASTS).await;
         tokio::time::resume();
-        assert!(matches!(health.due().await, Some(Due::At(due)) if due <= Instant::now()));
+        assert!(matches!(health.due(), Some(Due::At(due)) if due <= Instant::now()));
         assert_eq!(known(health.ensure().await.unwrap().0).as_deref(), Some("v4.99.0"));
         assert_eq!(server.calls().iter().filter(|call| call.op == Some(Op::Instance)).count(), asked + 1);
     }

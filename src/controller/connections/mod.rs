@@ -8,6 +8,8 @@ pub mod controller;
 pub mod health;
 pub mod monitor;
 pub mod namespaces;
+pub mod notice;
+pub mod observation;
 pub mod registry;
 pub mod resource;
 pub mod secrets;

@@ -1,6 +1,5 @@
-//! Wakes objects when the cause of their trouble is gone: the connection answers again, or the credential changed.
-//!
-//! Objects have back-offs of minutes; a person who has just replaced a token should not wait for them.
+//! Probes each connection that is down, and notices when its credential changes: objects have back-offs of minutes, and a
+//! person who has just replaced a token should not wait for them.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,24 +10,19 @@ use tokio_util::sync::CancellationToken;
 use crate::api::reason::Reason;
 use crate::controller::connections::connection::{ConnectionKey, Inputs, LiveConnection};
 use crate::controller::connections::health::{Due, Standing};
-use crate::controller::runtime::requeue::{Shard, wake_each};
-use crate::controller::target::context::Context;
-use crate::controller::target::observer;
+use crate::controller::connections::notice::{Notice, Notices};
+use crate::controller::connections::registry::ConnectionRegistry;
 
-/// Probes a connection that is down or in doubt, looks at what it depends on, and wakes who is concerned, until `stop`: a
+/// Probes a connection that is down or in doubt, looks at what it depends on, and publishes what changes, until `stop`: a
 /// probe of a slow server takes a minute, and is given up.
-pub(crate) async fn tend(
-    context: Arc<Context>,
-    live: Arc<LiveConnection>,
-    shards: Arc<Vec<Shard>>,
-    stop: CancellationToken,
-) {
+pub(crate) async fn run(live: Arc<LiveConnection>, registry: Arc<ConnectionRegistry>, stop: CancellationToken) {
     // None: it was told to end.
-    let _ = stop.run_until_cancelled(monitor(&context, &live, &shards)).await;
+    let _ = stop.run_until_cancelled(monitor(&live, &registry.notices)).await;
 }
 
-async fn monitor(context: &Arc<Context>, live: &Arc<LiveConnection>, shards: &[Shard]) {
+async fn monitor(live: &Arc<LiveConnection>, notices: &Notices) {
     let health = Arc::clone(&live.health);
+    let mut changes = health.changes();
     let mut seen = 0;
     let mut known = Standing::Unknown;
     if live.key != ConnectionKey::Default {
@@ -39,36 +33,30 @@ async fn monitor(context: &Arc<Context>, live: &Arc<LiveConnection>, shards: &[S
     changed(&live.inputs, &mut seen).await;
     let mut look = tokio::time::interval_at(Instant::now() + live.pace(), live.pace());
     loop {
-        let due = health.due().await;
+        let due = health.due();
         tokio::select! {
             // Passes probe too: whoever did, the outcome is seen below.
-            () = health.changed() => {}
+            () = changes.next() => {}
             () = come(due) => drop(health.ensure().await),
             _ = look.tick() => match changed(&live.inputs, &mut seen).await {
                 Inspection::Same => health.look_for_the_rest().await,
                 Inspection::Changed => {
                     tracing::info!(connection = ?live.key, "the credential or the CA bundle has changed");
-                    health.retry_now().await;
                     // Where all is well it is tried as well: its next call may be a day away.
-                    health.renew().await;
-                    wake(shards, context, &live.key, waits_for_connection);
+                    health.retry_now();
+                    notices.publish(Notice::Retry(live.key.clone()));
                 }
                 // The probe that follows says what is wrong.
-                Inspection::Lost => health.renew().await,
+                Inspection::Lost => health.renew(),
             }
         }
         live.tell();
-        let standing = health.standing().await;
+        let standing = health.standing();
         match (known, standing) {
             (_, Standing::Unknown) => continue,
-            (Standing::Down(_), Standing::Up) => {
-                // One list first, so that those who wait need no read of their own.
-                observer::refresh(context, live).await;
-                wake(shards, context, &live.key, waits_for_connection);
-            }
-            // What only a person can mend is told on all objects; an outage that passes, on those in work.
+            (Standing::Down(_), Standing::Up) => notices.publish(Notice::Recovered(Arc::clone(live))),
             (before, Standing::Down(reason)) if needs_a_person(reason) && before != standing => {
-                wake(shards, context, &live.key, |reason| reason == Reason::Available);
+                notices.publish(Notice::NeedsPerson(live.key.clone()));
             }
             _ => {}
         }
@@ -104,16 +92,9 @@ async fn changed(inputs: &Inputs, seen: &mut u64) -> Inspection {
 async fn come(due: Option<Due>) {
     match due {
         Some(Due::At(until)) => tokio::time::sleep_until(until).await,
-        Some(Due::Doubted) => {}
+        Some(Due::Suspect) => {}
         None => std::future::pending().await,
     }
-}
-
-/// Wakes the Targets that use a connection and whose reason is a concern of it.
-fn wake(shards: &[Shard], context: &Context, key: &ConnectionKey, concerned: impl Fn(Reason) -> bool) {
-    wake_each(shards, context, |target| {
-        ConnectionKey::of(target) == *key && target.ready_reason().is_some_and(&concerned)
-    });
 }
 
 /// Whether nothing but a person ends it.
@@ -126,15 +107,6 @@ pub(crate) const fn needs_a_person(reason: Reason) -> bool {
             | Reason::CredentialsUnavailable
             | Reason::ApiUnsupported
     )
-}
-
-const fn waits_for_connection(reason: Reason) -> bool {
-    let passes = matches!(
-        reason,
-        // The last one is on objects that an earlier version wrote: it took the place of the cause.
-        Reason::ZitadelUnavailable | Reason::RateLimited | Reason::ExecutionFailed | Reason::ProgressDeadlineExceeded
-    );
-    passes || needs_a_person(reason)
 }
 
 /// Changes when a file appears, vanishes or gets another content; holds nothing of the content itself.

@@ -7,21 +7,18 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
-use kube::ResourceExt;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::connection::ConnectionKind;
-use crate::api::target::Target;
+use crate::api::connection::{ConnectionKind, ConnectionRef};
 use crate::controller::connections::bound::Bound;
 use crate::controller::connections::connection::{ConnectionKey, Inputs, LiveConnection};
 use crate::controller::connections::namespaces::Namespaces;
+use crate::controller::connections::notice::Notices;
+use crate::controller::connections::observation::Observation;
 use crate::controller::connections::resource::{ClientFactory, ClusterConnections, ConnectionResource};
-use crate::controller::has_finalizer;
-use crate::controller::target::observer::Observer;
-use crate::controller::target::ownership::Connections;
+use crate::controller::runtime::requeue::Requeue;
 use crate::plan::Adoption;
 use crate::plan::connection::Obstacle;
 use crate::plan::policy::{Access, Policy};
@@ -39,8 +36,10 @@ pub struct ConnectionRegistry {
     read: watch::Sender<Read>,
     started: Instant,
     pub(crate) namespaces: Namespaces,
-    telling: UnboundedSender<ConnectionKey>,
-    told: Mutex<Option<UnboundedReceiver<ConnectionKey>>>,
+    /// Resources whose connection may stand differently.
+    pub(crate) reports: Arc<Requeue<ConnectionKey>>,
+    /// What happens to connections.
+    pub(crate) notices: Notices,
 }
 
 /// A resource, and the connection built from it, or why none was.
@@ -74,14 +73,13 @@ pub(crate) enum Change {
     /// Who may use it.
     Allowance,
     /// The connection itself: this one is new.
-    LiveConnection(Result<Arc<LiveConnection>, String>),
+    Live(Result<Arc<LiveConnection>, String>),
 }
 
 impl ConnectionRegistry {
     /// The default connection alone, if the operator has one, and who may do what with it.
     #[must_use]
     pub fn new(default: Option<LiveConnection>, policy: Policy, factory: ClientFactory) -> Self {
-        let (telling, told) = unbounded();
         Self {
             default: default.map(Arc::new),
             policy,
@@ -90,8 +88,8 @@ impl ConnectionRegistry {
             entries: Mutex::default(),
             read: watch::Sender::default(),
             started: Instant::now(),
-            telling,
-            told: Mutex::new(Some(told)),
+            reports: Arc::default(),
+            notices: Notices::default(),
         }
     }
 
@@ -102,11 +100,6 @@ impl ConnectionRegistry {
 
     pub(crate) const fn default_connection(&self) -> Option<&Arc<LiveConnection>> {
         self.default.as_ref()
-    }
-
-    /// The keys of connections that may stand differently. Taken once, by the one loop that reports.
-    pub(crate) fn told(&self) -> Option<UnboundedReceiver<ConnectionKey>> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn entries(&self) -> std::sync::MutexGuard<'_, HashMap<ConnectionKey, Entry>> {
@@ -132,11 +125,14 @@ impl ConnectionRegistry {
         default.chain(self.resources()).collect()
     }
 
-    /// The connection that a Target asks for, if it exists and may be used, and whether the Target may adopt by it.
-    pub(crate) async fn of(&self, target: &Target) -> Result<(Arc<LiveConnection>, Adoption), Obstacle> {
-        let Some(reference) = &target.spec.connection_ref else {
+    /// The connection that a user asks for, if it exists and may be used, and whether the user may adopt by it.
+    ///
+    /// # Errors
+    /// Why it may not, or what is missing.
+    pub async fn of(&self, user: &User<'_>) -> Result<(Arc<LiveConnection>, Adoption), Obstacle> {
+        let Some(reference) = user.reference else {
             let live = self.default.clone().ok_or(Obstacle::NoDefault)?;
-            return match self.access_by(&self.policy, target).await {
+            return match self.access_by(&self.policy, user.namespace).await {
                 Access::NotAllowed => Err(Obstacle::Reserved),
                 Access::Allowed(adoption) => Ok((live, adoption)),
             };
@@ -144,24 +140,21 @@ impl ConnectionRegistry {
         if !self.is_read(reference.kind).await {
             return Err(Obstacle::Unread(reference.kind));
         }
-        let Some(entry) = self.entry(&ConnectionKey::of(target)) else {
-            return Err(Obstacle::Missing(reference.clone()));
-        };
-        let Access::Allowed(adoption) = self.access_by(&entry.resource.policy, target).await else {
+        let Some(entry) = self.entry(&user.key()) else { return Err(Obstacle::Missing(reference.clone())) };
+        let Access::Allowed(adoption) = self.access_by(&entry.resource.policy, user.namespace).await else {
             return Err(Obstacle::Foreign(reference.clone()));
         };
         // With the finalizer something may have been made; without it nothing was, and nothing new is begun.
-        if entry.resource.deleting && !has_finalizer(target.metadata.finalizers.as_deref()) {
+        if entry.resource.deleting && !user.finalized {
             return Err(Obstacle::Going(reference.clone()));
         }
         let live = entry.live.map_err(|why| Obstacle::Refused(reference.clone(), why))?;
         Ok((live, adoption))
     }
 
-    async fn access_by(&self, policy: &Policy, target: &Target) -> Access {
-        let namespace = target.namespace().unwrap_or_default();
-        let labels = if policy.needs_labels(&namespace) { self.namespaces.labels(&namespace).await } else { None };
-        policy.access(&namespace, labels.as_ref())
+    async fn access_by(&self, policy: &Policy, namespace: &str) -> Access {
+        let labels = if policy.needs_labels(namespace) { self.namespaces.labels(namespace).await } else { None };
+        policy.access(namespace, labels.as_ref())
     }
 
     async fn is_read(&self, kind: ConnectionKind) -> bool {
@@ -198,7 +191,7 @@ impl ConnectionRegistry {
                 {
                     old.stop.cancel();
                 }
-                Change::LiveConnection(live)
+                Change::Live(live)
             }
         };
         if let (true, Some(Ok(Inputs::Secrets(keys)))) =
@@ -218,35 +211,52 @@ impl ConnectionRegistry {
         gone.is_some()
     }
 
-    fn build(&self, resource: &ConnectionResource) -> Result<Arc<LiveConnection>, String> {
-        let (health, keys) = self.factory.health(resource)?;
-        Ok(Arc::new(LiveConnection {
-            key: resource.key.clone(),
-            health: Arc::new(health),
-            observer: Observer::default(),
-            bound: Bound::default(),
-            inputs: Inputs::Secrets(keys),
-            stop: CancellationToken::new(),
-            told: Some(self.telling.clone()),
-        }))
-    }
-}
-
-impl Connections for ConnectionRegistry {
-    fn live(&self, key: &ConnectionKey) -> Option<Arc<LiveConnection>> {
+    /// A connection, whoever may use it.
+    #[must_use]
+    pub fn live(&self, key: &ConnectionKey) -> Option<Arc<LiveConnection>> {
         match key {
             ConnectionKey::Default => self.default.clone(),
             key => self.entry(key)?.live.ok(),
         }
     }
 
-    /// By the labels that are known: a pass reads them before it adopts anything.
-    fn access(&self, target: &Target) -> Option<Access> {
-        let key = ConnectionKey::of(target);
-        self.live(&key)?;
+    /// What a namespace may do with a connection, by the labels that are known: a reconcile reads them before it adopts
+    /// anything.
+    #[must_use]
+    pub fn access(&self, namespace: &str, key: &ConnectionKey) -> Option<Access> {
+        self.live(key)?;
         let policy =
-            if key == ConnectionKey::Default { self.policy.clone() } else { self.entry(&key)?.resource.policy };
-        let namespace = target.namespace().unwrap_or_default();
-        Some(policy.access(&namespace, self.namespaces.known(&namespace).as_ref()))
+            if *key == ConnectionKey::Default { self.policy.clone() } else { self.entry(key)?.resource.policy };
+        Some(policy.access(namespace, self.namespaces.known(namespace).as_ref()))
+    }
+
+    fn build(&self, resource: &ConnectionResource) -> Result<Arc<LiveConnection>, String> {
+        let (health, keys) = self.factory.health(resource)?;
+        Ok(Arc::new(LiveConnection {
+            key: resource.key.clone(),
+            health: Arc::new(health),
+            observation: Observation::default(),
+            bound: Bound::default(),
+            inputs: Inputs::Secrets(keys),
+            stop: CancellationToken::new(),
+            report: Some(Arc::clone(&self.reports)),
+        }))
+    }
+}
+
+/// Who asks for a connection.
+#[derive(Debug, Clone, Copy)]
+pub struct User<'a> {
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// The connection that it names.
+    pub reference: Option<&'a ConnectionRef>,
+    /// Whether something may have been made for it already.
+    pub finalized: bool,
+}
+
+impl User<'_> {
+    fn key(&self) -> ConnectionKey {
+        ConnectionKey::by(self.namespace, self.reference)
     }
 }

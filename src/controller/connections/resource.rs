@@ -15,6 +15,7 @@ use crate::api::{CONNECTION_FINALIZER, GROUP, VERSION};
 use crate::controller::connections::connection::ConnectionKey;
 use crate::controller::connections::health::ConnectionHealth;
 use crate::controller::connections::secrets::ConnectionSecrets;
+use crate::controller::runtime::writer::Seen;
 use crate::ops::Metrics;
 use crate::plan::policy::Policy;
 use crate::zitadel::auth::{ClientAuth, Credential, Slot, Source};
@@ -102,6 +103,10 @@ impl ConnectionResource {
     }
 
     /// What Events are about.
+    pub(crate) fn seen(&self) -> Seen<'_> {
+        Seen { name: self.name(), uid: Some(&self.uid), version: self.version.as_deref() }
+    }
+
     pub(crate) fn object_ref(&self) -> ObjectReference {
         ObjectReference {
             api_version: Some(format!("{GROUP}/{VERSION}")),

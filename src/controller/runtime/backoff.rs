@@ -24,6 +24,11 @@ impl Backoff {
         jittered(delay)
     }
 
+    /// Whether the newest try of this key failed.
+    pub(crate) fn is_failing(&self, key: &str) -> bool {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).contains_key(key)
+    }
+
     /// Notes a success, or that the object is gone.
     pub fn reset(&self, key: &str) {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(key);

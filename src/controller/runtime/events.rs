@@ -1,127 +1,123 @@
-//! Events, and the lines of the log that go with them: told on a transition, never on every retry.
+//! Kubernetes Events of any object: queued, and published beside the reconciles.
 //!
-//! Failing to emit one never fails a pass. The note carries ZITADEL's own words, which conditions must not.
+//! A slow Events API thus delays nobody. The queue is bounded; an Event that finds it full is dropped and counted. The
+//! note may quote ZITADEL's own words, which conditions must not.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::future::join_all;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::Resource;
-use kube::runtime::events::{Event, EventType, Recorder};
+use kube::Client;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
-use tracing::{info, warn};
-
+use crate::api::FIELD_MANAGER;
 use crate::api::condition::{ConditionType, find};
-use crate::api::target::{Target, TargetStatus};
-use crate::controller::target::context::Context;
-use crate::ops::traces;
-use crate::plan::{Deed, Note, NoteKind, Release};
+use crate::ops::Metrics;
 
 /// Longest note of an Event (Kubernetes: 1 kB).
 const LONGEST: usize = 1000;
+/// How many are published at once; those of one object one after another, or a series would begin twice.
+const PUBLISHERS: usize = 4;
+/// How many Events may wait for one publisher: some 2 KiB each.
+const QUEUE: usize = 256;
+/// Longest wait for one; kube has no time-out of its own.
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Whether the outcome differs from the last recorded one in a way that is worth an Event.
-#[must_use]
-pub fn is_news(previous: &TargetStatus, next: &TargetStatus) -> bool {
-    differs(&previous.conditions, &next.conditions)
+/// Whether repeated Events become one series, which keeps its first note (kube's Recorder).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeats {
+    /// They do.
+    Series,
+    /// Each says something else.
+    Single,
 }
 
-/// Whether Ready says something else, or Stalled says for the first time that it takes too long.
-pub(crate) fn differs(previous: &[Condition], next: &[Condition]) -> bool {
-    let said = |conditions: &[Condition]| {
-        let ready = find(conditions, ConditionType::Ready)?;
-        let stalled = find(conditions, ConditionType::Stalled).map(|stalled| stalled.reason.clone());
-        Some((ready.status.clone(), ready.reason.clone(), ready.message.clone(), ready.observed_generation, stalled))
-    };
-    said(previous) != said(next)
+/// One Event on its way.
+struct Queued {
+    event: Event,
+    on: ObjectReference,
+    repeats: Repeats,
 }
 
-/// Tells a note: a line in the log, and an Event.
-pub async fn tell(context: &Context, object: &Target, note: &Note, deed: Deed, took: Duration) {
-    let (outcome, op) = (note.kind.reason(), deed.as_str());
-    let (external_id, duration_ms) = (id_of(object), millis(took));
-    let kind = if matches!(note.kind, NoteKind::Failed(_)) {
-        warn!(outcome, op, external_id, duration_ms, note = note.text, "not ready");
-        EventType::Warning
-    } else {
-        info!(outcome, op, external_id, duration_ms, note = note.text, "done");
-        EventType::Normal
-    };
-    publish(context, object, kind, outcome, "Reconcile", &note.text).await;
+/// Where Events are left to be published.
+pub struct Events {
+    queues: Mutex<Vec<mpsc::Sender<Queued>>>,
+    publishers: Mutex<Vec<JoinHandle<()>>>,
+    metrics: Arc<Metrics>,
 }
 
-/// Tells that an object was let go.
-pub async fn publish_release(context: &Context, object: &Target, release: Release, took: Duration) {
-    let id = id_of(object);
-    let (outcome, text) = match release {
-        Release::Deleted => ("Deleted", format!("the target {id} is deleted in ZITADEL")),
-        Release::Retained => ("Retained", format!("the target {id} stays in ZITADEL (deletionPolicy Retain)")),
-        Release::NothingRemote => ("NothingRemote", "there is nothing in ZITADEL".to_owned()),
-    };
-    let op = Deed::from(release).as_str();
-    traces::outcome(op, outcome);
-    info!(outcome, op, external_id = id, duration_ms = millis(took), note = text, "let go");
-    if release != Release::NothingRemote {
-        publish(context, object, EventType::Normal, outcome, "Delete", &text).await;
+impl Events {
+    /// Starts publishing.
+    #[must_use]
+    pub fn start(client: &Client, metrics: Arc<Metrics>) -> Self {
+        let begin = |_| {
+            let (queue, waiting) = mpsc::channel(QUEUE);
+            (queue, tokio::spawn(publish_all(client.clone(), waiting)))
+        };
+        let (queues, publishers) = (0..PUBLISHERS).map(begin).unzip();
+        Self { queues: Mutex::new(queues), publishers: Mutex::new(publishers), metrics }
+    }
+
+    /// Leaves an Event of the action "Reconcile" or "Delete". Repeated warnings become a series; good news names what
+    /// was changed, so each is an Event of its own.
+    pub fn publish(&self, on: ObjectReference, kind: EventType, reason: &str, action: &str, note: &str) {
+        let repeats = if kind == EventType::Warning { Repeats::Series } else { Repeats::Single };
+        self.publish_as(on, repeats, event(kind, reason, action, note));
+    }
+
+    /// Leaves a warning that is no part of a series.
+    pub fn warn_once(&self, on: ObjectReference, reason: &str, action: &str, note: &str) {
+        self.publish_as(on, Repeats::Single, event(EventType::Warning, reason, action, note));
+    }
+
+    fn publish_as(&self, on: ObjectReference, repeats: Repeats, event: Event) {
+        let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        let (reason, queue) = (event.reason.clone(), queues.get(share(&on)));
+        if queue.is_none_or(|queue| queue.try_send(Queued { event, on, repeats }).is_err()) {
+            tracing::warn!(reason, "an Event is dropped: the API server is too slow to take them");
+            self.metrics.event_dropped();
+        }
+    }
+
+    /// Ends publishing, within this time.
+    pub async fn finish(&self, time: Duration) {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let publishers = std::mem::take(&mut *self.publishers.lock().unwrap_or_else(PoisonError::into_inner));
+        if tokio::time::timeout(time, join_all(publishers)).await.is_err() {
+            tracing::warn!("the last Events could not be published in time");
+        }
     }
 }
 
-fn id_of(object: &Target) -> &str {
-    object.status.as_ref().and_then(|status| status.id.as_deref()).unwrap_or_default()
+/// Which publisher an object has.
+fn share(on: &ObjectReference) -> usize {
+    let sum = on.uid.iter().flat_map(|uid| uid.bytes()).fold(0_usize, |sum, byte| sum.wrapping_add(byte.into()));
+    sum % PUBLISHERS
 }
 
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Tells that a remote target was deleted by somebody else.
-pub async fn publish_loss(context: &Context, object: &Target, id: &str) {
-    let text = format!("the target {id} was deleted in ZITADEL by somebody else; creating it anew");
-    publish(context, object, EventType::Warning, "ExternallyDeleted", "Reconcile", &text).await;
-}
-
-/// Tells what an object that went without being let go has left in ZITADEL.
-pub async fn publish_left_behind(context: &Context, object: &Target, text: &str) {
-    // Each names something else that is left, so they are no series: a series keeps its first note.
-    let recorder = context.recorder(EventType::Normal);
-    let event = event(EventType::Warning, "LeftBehind", "Delete", text);
-    emit(&recorder, &event, &object.object_ref(&())).await;
-}
-
-/// Warns of a name that may stay taken after its target is deleted.
-pub async fn publish_name_warning(context: &Context, object: &Target, name: &str) {
-    let text = format!(
-        "the name {name:?} has capital letters beyond ASCII: on a ZITADEL database with the locale C it stays taken for ever \
-         once its target is deleted or renamed; lower-case letters avoid that"
-    );
-    publish(context, object, EventType::Warning, "NameMayStayTaken", "Reconcile", &text).await;
-}
-
-async fn publish(context: &Context, object: &Target, type_: EventType, reason: &str, action: &str, text: &str) {
-    let reference: ObjectReference = object.object_ref(&());
-    publish_on(context, &reference, type_, reason, action, text).await;
-}
-
-/// Emits an Event on any object.
-pub(crate) async fn publish_on(
-    context: &Context,
-    reference: &ObjectReference,
-    type_: EventType,
-    reason: &str,
-    action: &str,
-    text: &str,
-) {
-    emit(&context.recorder(type_), &event(type_, reason, action, text), reference).await;
+async fn publish_all(client: Client, mut waiting: mpsc::Receiver<Queued>) {
+    let reporter = Reporter { controller: FIELD_MANAGER.into(), instance: std::env::var("POD_NAME").ok() };
+    let series = Recorder::new(client.clone(), reporter.clone());
+    while let Some(Queued { event, on, repeats }) = waiting.recv().await {
+        let recorder = match repeats {
+            Repeats::Series => series.clone(),
+            Repeats::Single => Recorder::new(client.clone(), reporter.clone()),
+        };
+        let reason = &event.reason;
+        match tokio::time::timeout(PUBLISH_TIMEOUT, recorder.publish(&event, &on)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, reason, "an Event was not published"),
+            Err(_) => tracing::debug!(reason, "an Event was not published in time"),
+        }
+    }
 }
 
 fn event(type_: EventType, reason: &str, action: &str, text: &str) -> Event {
     Event { type_, reason: reason.to_owned(), note: Some(shorten(text)), action: action.to_owned(), secondary: None }
-}
-
-async fn emit(recorder: &Recorder, event: &Event, reference: &ObjectReference) {
-    if let Err(error) = recorder.publish(event, reference).await {
-        tracing::debug!(%error, reason = event.reason, "an Event was not emitted");
-    }
 }
 
 fn shorten(text: &str) -> String {
@@ -130,4 +126,15 @@ fn shorten(text: &str) -> String {
         end -= 1;
     }
     text[..end].to_owned()
+}
+
+/// Whether Ready says something else, or Stalled says for the first time that it takes too long.
+#[must_use]
+pub fn differs(previous: &[Condition], next: &[Condition]) -> bool {
+    let said = |conditions: &[Condition]| {
+        let ready = find(conditions, ConditionType::Ready)?;
+        let stalled = find(conditions, ConditionType::Stalled).map(|stalled| stalled.reason.clone());
+        Some((ready.status.clone(), ready.reason.clone(), ready.message.clone(), ready.observed_generation, stalled))
+    };
+    said(previous) != said(next)
 }

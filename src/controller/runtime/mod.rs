@@ -6,7 +6,9 @@
 pub mod backoff;
 pub mod events;
 pub mod foreign_fields;
+pub mod instrument;
 pub mod kube_client;
+pub mod lanes;
 pub mod requeue;
 pub mod scope;
 pub mod writer;

@@ -1,40 +1,79 @@
-//! Puts objects into the queue before their time.
+//! Objects that are to be reconciled at once, whatever they were waiting for: a set in the order of asking, so that
+//! asking twice costs nothing and nobody is overtaken.
 
-use futures::channel::mpsc::UnboundedSender;
-use kube::runtime::reflector::{ObjectRef, Store};
+use std::collections::{HashSet, VecDeque};
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::api::target::Target;
-use crate::controller::Guarded;
-use crate::controller::target::context::{Context, shown};
+use futures::{Stream, stream};
+use tokio::sync::Notify;
 
-/// The objects of one watch, and the way to their queue.
+/// The set.
 #[derive(Debug)]
-pub(crate) struct Shard {
-    pub store: Store<Guarded>,
-    pub wake: UnboundedSender<ObjectRef<Guarded>>,
+pub struct Requeue<T> {
+    waiting: Mutex<Waiting<T>>,
+    added: Notify,
 }
 
-impl Shard {
-    /// Asks for a pass now, whatever the object was waiting for.
-    pub(crate) fn wake(&self, object: &Guarded, target: &Target, context: &Context) {
-        if !context.scope().should_reconcile(object) {
-            return;
-        }
-        context.wake(target);
-        context.metrics().queue().asked(shown(object));
-        // The receiver lives as long as the controller; without it there is nobody to wake.
-        let _ = self.wake.unbounded_send(ObjectRef::from_obj(object));
+#[derive(Debug)]
+struct Waiting<T> {
+    order: VecDeque<T>,
+    members: HashSet<T>,
+}
+
+impl<T> Default for Requeue<T> {
+    fn default() -> Self {
+        let waiting = Waiting { order: VecDeque::new(), members: HashSet::new() };
+        Self { waiting: Mutex::new(waiting), added: Notify::new() }
     }
 }
 
-/// Wakes the Targets of which this is true.
-pub(crate) fn wake_each(shards: &[Shard], context: &Context, concerned: impl Fn(&Target) -> bool) {
-    for shard in shards {
-        for object in shard.store.state() {
-            let Ok(target) = &object.0 else { continue };
-            if concerned(target) {
-                shard.wake(&object, target, context);
-            }
+impl<T: Clone + Eq + Hash> Requeue<T> {
+    /// Asks for a reconcile.
+    pub fn add(&self, object: T) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.members.insert(object.clone()) {
+            waiting.order.push_back(object);
+            self.added.notify_one();
         }
+    }
+
+    fn take(&self) -> Option<T> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = waiting.order.pop_front()?;
+        waiting.members.remove(&first);
+        Some(first)
+    }
+
+    /// What is asked for, for ever. One stream takes from a set.
+    pub fn stream(self: Arc<Self>) -> impl Stream<Item = T> {
+        stream::unfold(self, |set| async move {
+            loop {
+                if let Some(first) = set.take() {
+                    return Some((first, set));
+                }
+                set.added.notified().await;
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn each_is_handed_out_once_in_the_order_of_asking() {
+        let set = Arc::new(Requeue::default());
+        for object in ["b", "a", "b", "c", "a"] {
+            set.add(object);
+        }
+        let mut stream = Box::pin(Arc::clone(&set).stream());
+        assert_eq!([stream.next().await, stream.next().await, stream.next().await], [Some("b"), Some("a"), Some("c")]);
+        set.add("b");
+        assert_eq!(stream.next().await, Some("b"));
+        assert!(set.take().is_none());
     }
 }

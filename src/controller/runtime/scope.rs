@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use kube::Resource;
 use kube::core::{Selector, SelectorExt as _};
 
-use crate::controller::Guarded;
 use crate::ops::Leadership;
 
 /// The part of the work that is this process's.
@@ -33,12 +32,12 @@ pub enum Reach {
 
 impl Scope {
     /// Whether this process has to act on an object, now.
-    pub(crate) fn should_reconcile(&self, object: &Guarded) -> bool {
+    pub(crate) fn should_reconcile(&self, object: &impl Resource) -> bool {
         self.leadership.leads() && self.selects(object)
     }
 
     /// Whether this process cares for an object whenever it leads.
-    pub(crate) fn selects(&self, object: &Guarded) -> bool {
+    pub(crate) fn selects(&self, object: &impl Resource) -> bool {
         static NONE: BTreeMap<String, String> = BTreeMap::new();
         self.labels.matches(object.meta().labels.as_ref().unwrap_or(&NONE))
     }

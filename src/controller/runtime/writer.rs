@@ -1,21 +1,19 @@
-//! The writes to the cluster, each one patch.
+//! Writes to the API server, whatever kind of object: each one patch, conditional on uid and resourceVersion.
 //!
-//! Metadata is patched conditionally on resourceVersion: a claim or a finalizer is never changed on a stale view.
-//! Status is applied server-side, by one field manager, and conditionally too: a replica with an old view must not undo
-//! what another one recorded. Never `spec`.
+//! Metadata is merged, so a claim or a finalizer is never changed on a stale view. Status is applied server-side, by one
+//! field manager, and conditionally too: a replica with an old view must not undo what another one recorded.
 
+use std::fmt::Debug;
 use std::time::Duration;
 
 use kube::api::{ListParams, Patch, PatchParams};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Resource};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use crate::api::claim::Claim;
-use crate::api::target::{Target, TargetStatus};
-use crate::api::{CLAIM_ANNOTATION, FIELD_MANAGER, FINALIZER, GROUP, VERSION};
-use crate::controller::Guarded;
-use crate::controller::runtime::foreign_fields;
+use super::foreign_fields;
+use crate::api::{FIELD_MANAGER, GROUP, VERSION};
 
 /// kube repeats 429, 503 and 504 for minutes and has no read time-out of its own; a pass must not hang on it.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -73,113 +71,75 @@ fn shorten(text: &str) -> String {
 
 /// Whether a patch is carried out.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Mode {
+pub enum Mode {
+    /// It is.
     Write,
     /// All but the write: rights and admission are judged.
     DryRun,
 }
 
-/// Writes Targets.
-#[derive(Clone)]
-pub struct Writer {
-    client: Client,
+/// The object that a write is meant for, as it was last seen.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen<'a> {
+    /// `metadata.name`.
+    pub name: &'a str,
+    /// `metadata.uid`.
+    pub uid: Option<&'a str>,
+    /// `metadata.resourceVersion`.
+    pub version: Option<&'a str>,
 }
 
-impl Writer {
-    /// Writes through this client.
-    #[must_use]
-    pub const fn new(client: Client) -> Self {
-        Self { client }
-    }
-
-    fn api(&self, object: &Target) -> Api<Target> {
-        Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default())
-    }
-
-    /// Adds the finalizer and the claim in one patch.
-    ///
-    /// # Errors
-    /// [`WriteError::Conflict`] if the object moved since `object` was seen.
-    pub async fn claim(&self, object: &Target, claim: &Claim) -> Result<Target, WriteError> {
-        let finalizers = with_finalizer(object);
-        let annotations = json!({CLAIM_ANNOTATION: claim.render()});
-        self.patch_metadata(object, json!({"finalizers": finalizers, "annotations": annotations}), Mode::Write).await
-    }
-
-    /// Puts the finalizer back.
-    ///
-    /// # Errors
-    /// As [`Self::claim`].
-    pub async fn hold(&self, object: &Target) -> Result<Target, WriteError> {
-        self.patch_metadata(object, json!({"finalizers": with_finalizer(object)}), Mode::Write).await
-    }
-
-    /// Removes the claim.
-    ///
-    /// # Errors
-    /// As [`Self::claim`].
-    pub async fn drop_claim(&self, object: &Target) -> Result<Target, WriteError> {
-        self.patch_metadata(object, json!({"annotations": {CLAIM_ANNOTATION: null}}), Mode::Write).await
-    }
-
-    /// Removes the finalizer; an object that is already gone is let go just as well.
-    ///
-    /// # Errors
-    /// As [`Self::claim`].
-    pub async fn release(&self, object: &Target) -> Result<(), WriteError> {
-        match self.patch_metadata(object, without_finalizer(object), Mode::Write).await {
-            Ok(_) | Err(WriteError::Gone) => Ok(()),
-            Err(error) => Err(error),
+impl<'a> Seen<'a> {
+    /// Any object.
+    pub fn of(object: &'a impl Resource) -> Self {
+        let meta = object.meta();
+        Self {
+            name: meta.name.as_deref().unwrap_or_default(),
+            uid: meta.uid.as_deref(),
+            version: meta.resource_version.as_deref(),
         }
     }
+}
 
-    /// Whether the finalizer would be removed, were [`Self::release`] called now. Writes nothing.
-    ///
-    /// # Errors
-    /// As [`Self::claim`].
-    pub async fn try_release(&self, object: &Target) -> Result<(), WriteError> {
-        self.patch_metadata(object, without_finalizer(object), Mode::DryRun).await.map(drop)
-    }
+/// Merges metadata.
+///
+/// # Errors
+/// [`WriteError::Conflict`] if the object moved since it was seen.
+pub async fn patch_metadata<K: Clone + Debug + DeserializeOwned>(
+    api: &Api<K>,
+    seen: &Seen<'_>,
+    mut metadata: Value,
+    mode: Mode,
+) -> Result<K, WriteError> {
+    metadata["resourceVersion"] = json!(seen.version);
+    metadata["uid"] = json!(seen.uid);
+    let patch = Patch::Merge(json!({"metadata": metadata}));
+    let params = PatchParams { dry_run: mode == Mode::DryRun, ..as_manager() };
+    in_time(api.patch(seen.name, &params, &patch)).await
+}
 
-    async fn patch_metadata(&self, object: &Target, mut metadata: Value, mode: Mode) -> Result<Target, WriteError> {
-        metadata["resourceVersion"] = json!(object.resource_version());
-        metadata["uid"] = json!(object.uid());
-        let patch = Patch::Merge(json!({"metadata": metadata}));
-        let params = PatchParams { dry_run: mode == Mode::DryRun, ..as_manager() };
-        let api = self.api(object);
-        in_time(api.patch(&object.name_any(), &params, &patch)).await
-    }
-
-    /// Writes status, if nobody else wrote the object since it was seen.
-    ///
-    /// # Errors
-    /// As [`Self::claim`].
-    pub async fn write_status(&self, object: &Target, status: &TargetStatus) -> Result<Target, WriteError> {
-        let wanted = json!(status);
-        let patch = Patch::Apply(json!({
-            "apiVersion": format!("{GROUP}/{VERSION}"),
-            "kind": "Target",
-            "metadata": {
-                "name": object.name_any(), "uid": object.uid(), "resourceVersion": object.resource_version(),
-            },
-            "status": wanted,
-        }));
-        let (api, name) = (self.api(object), object.name_any());
-        let apply = PatchParams::apply(FIELD_MANAGER).force();
-        let applied: Target = in_time(api.patch_status(&name, &apply, &patch)).await?;
-        match foreign_fields::removal(&applied, &json!(applied.status), &wanted) {
-            None => Ok(applied),
-            Some(removal) => in_time(api.patch_status(&name, &as_manager(), &Patch::Merge(removal))).await,
-        }
-    }
-
-    /// The object as it is now.
-    ///
-    /// # Errors
-    /// [`WriteError::Gone`] also if another object has its name by now.
-    pub async fn current(&self, object: &Target) -> Result<Target, WriteError> {
-        let current = in_time(self.api(object).get(&object.name_any())).await?;
-        if current.uid() == object.uid() { Ok(current) } else { Err(WriteError::Gone) }
+/// Applies status, and removes what other field managers have added to it. `shown` is the status of what was applied.
+///
+/// # Errors
+/// As [`patch_metadata`].
+pub async fn apply_status<K: Resource + Clone + Debug + DeserializeOwned>(
+    api: &Api<K>,
+    kind: &str,
+    seen: &Seen<'_>,
+    status: &Value,
+    shown: impl Fn(&K) -> Value,
+) -> Result<K, WriteError> {
+    let patch = Patch::Apply(json!({
+        "apiVersion": format!("{GROUP}/{VERSION}"),
+        "kind": kind,
+        "metadata": {"name": seen.name, "uid": seen.uid, "resourceVersion": seen.version},
+        "status": status,
+    }));
+    let apply = PatchParams::apply(FIELD_MANAGER).force();
+    let applied: K = in_time(api.patch_status(seen.name, &apply, &patch)).await?;
+    match foreign_fields::removal(&applied, &shown(&applied), status) {
+        None => Ok(applied),
+        Some(removal) => in_time(api.patch_status(seen.name, &as_manager(), &Patch::Merge(removal))).await,
     }
 }
 
@@ -188,7 +148,7 @@ impl Writer {
 ///
 /// # Errors
 /// See [`WriteError`]; a list that takes so long that its moment is compacted away is [`WriteError::Other`].
-pub async fn list(api: &Api<Guarded>) -> Result<Vec<Guarded>, WriteError> {
+pub async fn list<K: Clone + Debug + DeserializeOwned>(api: &Api<K>) -> Result<Vec<K>, WriteError> {
     let mut params = ListParams::default().limit(PAGE);
     let mut all = Vec::new();
     loop {
@@ -204,19 +164,6 @@ pub async fn list(api: &Api<Guarded>) -> Result<Vec<Guarded>, WriteError> {
 /// An update by our name.
 pub(crate) fn as_manager() -> PatchParams {
     PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() }
-}
-
-fn without_finalizer(object: &Target) -> Value {
-    let kept: Vec<&String> = object.finalizers().iter().filter(|name| *name != FINALIZER).collect();
-    json!({"finalizers": kept})
-}
-
-fn with_finalizer(object: &Target) -> Vec<String> {
-    let mut finalizers = object.finalizers().to_vec();
-    if !finalizers.iter().any(|name| name == FINALIZER) {
-        finalizers.push(FINALIZER.to_owned());
-    }
-    finalizers
 }
 
 /// A write, or a read, that is given up when it takes too long.

@@ -5,28 +5,33 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use kube::runtime::events::{EventType, Recorder, Reporter};
 use kube::runtime::reflector::{self, ObjectRef};
 use kube::{Api, Client, Resource, ResourceExt};
-use tokio::sync::Semaphore;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api::FIELD_MANAGER;
 use crate::api::target::{Target, TargetStatus};
-use crate::controller::Guarded;
-use crate::controller::connections::connection::ConnectionKey;
-use crate::controller::connections::registry::ConnectionRegistry;
-use crate::controller::has_finalizer;
+use crate::controller::CONCURRENCY;
+use crate::controller::connections::connection::{ConnectionKey, LiveConnection};
+use crate::controller::connections::registry::{ConnectionRegistry, User};
 use crate::controller::runtime::backoff::Backoff;
-use crate::controller::runtime::requeue::Shard;
+use crate::controller::runtime::events::Events;
+use crate::controller::runtime::lanes::Lanes;
 use crate::controller::runtime::scope::Scope;
-use crate::controller::runtime::writer::{self, WriteError, Writer};
+use crate::controller::runtime::writer::{self, WriteError};
+use crate::controller::target::Guarded;
 use crate::controller::target::crd::{CrdReader, Finding};
+use crate::controller::target::has_finalizer;
 use crate::controller::target::memory::Memory;
 pub(crate) use crate::controller::target::memory::Rest;
+use crate::controller::target::observers::Observers;
 use crate::controller::target::ownership::{self, OwnershipIndex};
+use crate::controller::target::queue::Shard;
+use crate::controller::target::writes::Writer;
 use crate::ops::Metrics;
+use crate::plan::Adoption;
+use crate::plan::connection::Obstacle;
 use crate::plan::ownership::Place;
 use crate::zitadel::Version;
 
@@ -35,23 +40,31 @@ const LAST_COMMITS: Duration = Duration::from_secs(25);
 /// How long orphans that are still there may then take to be reported.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 
+/// How far the first lists have come.
+#[derive(Debug, Clone, Copy, Default)]
+struct Fill {
+    filled: usize,
+    refused: usize,
+}
+
 /// Shared by all passes.
 pub struct Context {
     client: Client,
     writer: Writer,
-    recorder: Recorder,
-    reporter: Reporter,
+    events: Arc<Events>,
     ownership: OwnershipIndex,
-    registry: ConnectionRegistry,
+    registry: Arc<ConnectionRegistry>,
+    observers: Observers,
+    lanes: Arc<Lanes<ConnectionKey>>,
     metrics: Arc<Metrics>,
     backoff: Backoff,
     resync: Duration,
     scope: Scope,
     crd: CrdReader,
-    shards: OnceLock<Arc<Vec<Shard>>>,
+    shards: OnceLock<Vec<Shard>>,
     stop: OnceLock<CancellationToken>,
     watched: OnceLock<Vec<Api<Guarded>>>,
-    filled: Semaphore,
+    fill: watch::Sender<Fill>,
     memory: Memory,
     creates: TaskTracker,
     /// The process ends, and waits no longer for what is under way.
@@ -69,15 +82,15 @@ impl Context {
         resync: Duration,
         scope: Scope,
     ) -> Self {
-        let reporter = Reporter { controller: FIELD_MANAGER.into(), instance: std::env::var("POD_NAME").ok() };
         Self {
-            recorder: Recorder::new(client.clone(), reporter.clone()),
-            reporter,
+            events: Arc::new(Events::start(&client, Arc::clone(&metrics))),
             ownership: OwnershipIndex::default(),
             writer: Writer::new(client.clone()),
             crd: CrdReader::new(client.clone(), scope.reach),
             client,
-            registry,
+            registry: Arc::new(registry),
+            observers: Observers::default(),
+            lanes: Arc::new(Lanes::new(usize::from(CONCURRENCY))),
             metrics,
             backoff: Backoff::default(),
             resync,
@@ -85,7 +98,7 @@ impl Context {
             shards: OnceLock::new(),
             stop: OnceLock::new(),
             watched: OnceLock::new(),
-            filled: Semaphore::new(0),
+            fill: watch::Sender::default(),
             memory: Memory::default(),
             creates: TaskTracker::new(),
             ending: CancellationToken::new(),
@@ -101,16 +114,21 @@ impl Context {
         &self.writer
     }
 
-    /// Repeated warnings become one series, which keeps its first note (kube's Recorder). Good news is told anew each
-    /// time: its notes name what was changed.
-    pub(crate) fn recorder(&self, kind: EventType) -> Recorder {
-        match kind {
-            EventType::Warning => self.recorder.clone(),
-            EventType::Normal => Recorder::new(self.client.clone(), self.reporter.clone()),
-        }
+    /// Where Events go.
+    pub(crate) const fn events(&self) -> &Arc<Events> {
+        &self.events
     }
 
-    pub(crate) const fn registry(&self) -> &ConnectionRegistry {
+    pub(crate) const fn observers(&self) -> &Observers {
+        &self.observers
+    }
+
+    /// Who may reconcile now.
+    pub(crate) const fn lanes(&self) -> &Arc<Lanes<ConnectionKey>> {
+        &self.lanes
+    }
+
+    pub(crate) const fn registry(&self) -> &Arc<ConnectionRegistry> {
         &self.registry
     }
 
@@ -130,7 +148,7 @@ impl Context {
         &self.scope
     }
 
-    pub(crate) fn set_watches(&self, shards: Arc<Vec<Shard>>, watched: Vec<Api<Guarded>>, stop: CancellationToken) {
+    pub(crate) fn set_watches(&self, shards: Vec<Shard>, watched: Vec<Api<Guarded>>, stop: CancellationToken) {
         // Set once, by the one `run` of the process; a second set would be of the same.
         let _ = self.shards.set(shards);
         let _ = self.watched.set(watched);
@@ -146,12 +164,20 @@ impl Context {
         tokio::time::sleep(time).await;
     }
 
-    /// Notes that a watch has delivered its first list.
+    /// Notes that a watch has delivered its first list; `was_refused`: after it had been refused.
     ///
     /// Not left to `Store::wait_until_ready`: it wakes one waiter only (seen with kube 5.0.0), and that one is the
     /// controller itself.
-    pub(crate) fn filled(&self) {
-        self.filled.add_permits(1);
+    pub(crate) fn filled(&self, was_refused: bool) {
+        self.fill.send_modify(|fill| {
+            fill.filled += 1;
+            fill.refused -= usize::from(was_refused);
+        });
+    }
+
+    /// Notes that a watch may not list: one namespace without rights, or without its kind, holds nobody else up.
+    pub(crate) fn refused(&self) {
+        self.fill.send_modify(|fill| fill.refused += 1);
     }
 
     /// Finds out whether the CRD of Targets may be read, for the time when that is refused.
@@ -167,15 +193,30 @@ impl Context {
         self.crd.look(self.memory.deleting_since(object)).await
     }
 
-    /// Waits until this many watches have delivered their first list.
-    pub async fn caches_filled(&self, watches: u32) {
-        // The semaphore is never closed.
-        let _ = self.filled.acquire_many(watches).await;
+    /// Waits until so many watches have delivered their first list, or may not list at all; one of them at least has.
+    pub async fn caches_filled(&self, watches: usize) {
+        let done = |fill: &Fill| fill.filled > 0 && fill.filled + fill.refused >= watches;
+        // The sender is never dropped before.
+        let _ = self.fill.subscribe().wait_for(done).await;
+    }
+
+    /// Reconciles the Targets of which this is true, whatever they were waiting for.
+    pub(crate) fn requeue(&self, concerned: impl Fn(&Target) -> bool) {
+        for shard in self.shards() {
+            for object in shard.store.state() {
+                let Ok(target) = &object.0 else { continue };
+                if self.scope.should_reconcile(&*object) && concerned(target) {
+                    self.wake(target);
+                    self.metrics.queue().asked(shown(&*object));
+                    shard.requeue.add(ObjectRef::from_obj(&*object));
+                }
+            }
+        }
     }
 
     /// The watches and the ways to their queues; none before they are set.
     pub(crate) fn shards(&self) -> &[Shard] {
-        self.shards.get().map_or(&[], |shards| shards.as_slice())
+        self.shards.get().map_or(&[], Vec::as_slice)
     }
 
     /// Every Target of the cache.
@@ -188,6 +229,29 @@ impl Context {
         let targets = self.targets();
         let readable = targets.iter().filter_map(|object| object.0.as_ref().ok());
         readable.filter(|target| needs(target, key)).map(shown).collect()
+    }
+
+    /// The same by the API server.
+    pub(crate) async fn current_users(&self, key: &ConnectionKey) -> Result<Vec<String>, WriteError> {
+        let current = self.current_targets().await?;
+        Ok(current.iter().filter(|target| needs(target, key)).map(shown).collect())
+    }
+
+    /// The object as the cache has it now, if it is still there.
+    pub(crate) fn cached(&self, object: &Guarded) -> Option<Arc<Guarded>> {
+        let reference = ObjectRef::from_obj(object);
+        let now = self.shards().iter().find_map(|shard| shard.store.get(&reference))?;
+        (now.meta().uid == object.meta().uid).then_some(now)
+    }
+
+    /// The connection that a Target asks for, if it exists and may be used, and whether the Target may adopt by it.
+    pub(crate) async fn connection_of(&self, target: &Target) -> Result<(Arc<LiveConnection>, Adoption), Obstacle> {
+        let user = User {
+            namespace: target.metadata.namespace.as_deref().unwrap_or_default(),
+            reference: target.spec.connection_ref.as_ref(),
+            finalized: has_finalizer(target.metadata.finalizers.as_deref()),
+        };
+        self.registry.of(&user).await
     }
 
     /// Where a Target's id counts.
@@ -330,8 +394,8 @@ impl Context {
         &self.ending
     }
 
-    /// Waits until every create in flight is answered and committed, and every orphan deleted.
-    pub(crate) async fn finish_creates(&self) {
+    /// Waits until every create in flight is answered and committed, every orphan deleted, and every Event published.
+    pub(crate) async fn finish(&self) {
         self.creates.close();
         if tokio::time::timeout(LAST_COMMITS, self.creates.wait()).await.is_err() {
             tracing::error!(
@@ -342,6 +406,7 @@ impl Context {
             // What is not done by then has been logged above.
             let _ = tokio::time::timeout(LAST_WORDS, self.creates.wait()).await;
         }
+        self.events.finish(LAST_WORDS).await;
     }
 }
 

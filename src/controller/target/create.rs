@@ -11,7 +11,8 @@ use tracing::warn;
 
 use crate::api::target::Target;
 use crate::controller::connections::health::ConnectionHealth;
-use crate::controller::runtime::writer::{WriteError, Writer};
+use crate::controller::runtime::writer::WriteError;
+use crate::controller::target::writes::Writer;
 use crate::plan::{self, Connection, Verdict};
 use crate::zitadel::client::Turn;
 use crate::zitadel::{Created, Error, TargetConfig, TargetId};

@@ -13,16 +13,17 @@ use crate::api::target::Target;
 use crate::api::{CLAIM_ANNOTATION, RECONCILE_ANNOTATION};
 use crate::controller::PASS_DEADLINE;
 use crate::controller::connections::connection::LiveConnection;
-use crate::controller::has_finalizer;
-use crate::controller::runtime::events;
-use crate::controller::runtime::writer::{WriteError, Writer};
+use crate::controller::runtime::writer::WriteError;
 use crate::controller::target::context::{Context, Rest};
 use crate::controller::target::crd::Finding;
 use crate::controller::target::create::{Create, End};
+use crate::controller::target::events;
+use crate::controller::target::has_finalizer;
 use crate::controller::target::name_waiters;
 use crate::controller::target::orphan_removal::Orphan;
 use crate::controller::target::orphans;
 use crate::controller::target::reconcile::again;
+use crate::controller::target::writes::Writer;
 use crate::plan::ownership::Rival;
 use crate::plan::{self, Answer, Candidate, Connection, Crd, Deed, Facts, Object, Release, RemoteFacts, Step, Verdict};
 use crate::zitadel::client::Turn;
@@ -137,7 +138,7 @@ impl<'a> Pass<'a> {
             tracing::debug!(?step, "step");
             self.deed = self.deed.with(&step);
             match self.execute(step).await? {
-                Next::Learned(answer) => self.learn(answer).await,
+                Next::Learned(answer) => self.learn(answer),
                 Next::Waited => self.facts.waited(),
                 Next::Over(action) => return Ok(action),
             }
@@ -166,7 +167,7 @@ impl<'a> Pass<'a> {
         match self.finish(&verdict).await {
             Err(PassError::Write(WriteError::Refused(_))) => {
                 self.context.metrics().failed(verdict.reason, true);
-                self.report(&verdict, true).await;
+                self.report(&verdict, true);
                 Err(WriteError::Refused(why).into())
             }
             ended => ended,
@@ -198,9 +199,9 @@ impl<'a> Pass<'a> {
         plan::target::plan(&view, &self.facts, now)
     }
 
-    async fn learn(&mut self, answer: Answer) {
+    fn learn(&mut self, answer: Answer) {
         if let (Some(error), Some(live)) = (answer.error(), &self.live) {
-            live.health.doubt(error).await;
+            live.health.doubt(error);
         }
         self.facts.learn(answer);
         self.context.note_written(&self.object, self.facts.written());
@@ -248,7 +249,7 @@ impl<'a> Pass<'a> {
             Step::Update { id, change, raise } => {
                 let result = self.update(&id, &change).await;
                 if let (Some(name), true) = (&change.name, result.is_ok()) {
-                    self.warn_of_name(name).await;
+                    self.warn_of_name(name);
                     self.free_name(Some(name));
                 }
                 Answer::Updated(change, raise, result)
@@ -343,17 +344,17 @@ impl<'a> Pass<'a> {
         self.take(claimed);
         self.turn = Some(turn);
         if let Some(id) = lost {
-            events::publish_loss(self.context, &self.object, &id).await;
+            events::publish_loss(self.context, &self.object, &id);
         }
         if let Ok(name) = claim.name.parse() {
-            self.warn_of_name(&name).await;
+            self.warn_of_name(&name);
         }
         Ok(Answer::Claimed)
     }
 
-    async fn warn_of_name(&self, name: &TargetName) {
+    fn warn_of_name(&self, name: &TargetName) {
         if name.may_stay_taken() {
-            events::publish_name_warning(self.context, &self.object, name.as_str()).await;
+            events::publish_name_warning(self.context, &self.object, name.as_str());
         }
     }
 
@@ -422,7 +423,7 @@ impl<'a> Pass<'a> {
         self.context.releasing(&self.object);
         self.writer().release(&self.object).await?;
         // Told once, and only of what has gone: a refused or lost release is tried again.
-        events::publish_release(self.context, &self.object, release, self.began.elapsed()).await;
+        events::publish_release(self.context, &self.object, release, self.began.elapsed());
         self.context.forget(&self.object);
         if release == Release::NothingRemote {
             self.free_name(None);

@@ -10,8 +10,8 @@ use crate::api::condition::{ConditionType, Health, find, own};
 use crate::api::reason::Reason;
 use crate::api::target::TargetStatus;
 use crate::controller::runtime::backoff::jittered;
-use crate::controller::runtime::events;
 use crate::controller::target::context::Rest;
+use crate::controller::target::events;
 use crate::controller::target::executor::{Pass, PassError};
 use crate::controller::target::reconcile::again;
 use crate::ops::metrics::DriftAction;
@@ -37,7 +37,7 @@ impl Pass<'_> {
             self.take(written);
         }
         self.count(&status, news);
-        self.report(verdict, news).await;
+        self.report(verdict, news);
         let delay = self.delay(verdict.retry);
         let rest = delay.map_or(Rest::UntilChange, |delay| Rest::Until(Instant::now() + delay));
         // An older view must not be taken for the current one by the next pass either.
@@ -58,7 +58,7 @@ impl Pass<'_> {
         }
     }
 
-    pub(crate) async fn report(&self, verdict: &Verdict, news: bool) {
+    pub(crate) fn report(&self, verdict: &Verdict, news: bool) {
         let deed = verdict.note.as_ref().map_or(self.deed, |note| self.deed.told(note.kind));
         traces::outcome(deed.as_str(), verdict.reason.as_str());
         let Some(note) = &verdict.note else { return };
@@ -66,7 +66,7 @@ impl Pass<'_> {
             self.context.metrics().targets().drifted(DriftAction::corrected);
         }
         if news || !matches!(note.kind, plan::NoteKind::Failed(_)) {
-            events::tell(self.context, &self.object, note, deed, self.began.elapsed()).await;
+            events::publish_note(self.context, &self.object, note, deed, self.began.elapsed());
         }
     }
 

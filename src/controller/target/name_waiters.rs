@@ -2,7 +2,6 @@
 
 use crate::api::names::TargetName;
 use crate::api::target::Target;
-use crate::controller::runtime::requeue::wake_each;
 use crate::controller::target::context::Context;
 use crate::plan::ownership::Place;
 
@@ -11,7 +10,7 @@ use crate::plan::ownership::Place;
 pub(crate) fn wake_waiting_for_name(context: &Context, by: &Target, name: &str) {
     let Ok(name) = name.parse::<TargetName>() else { return };
     let place = context.place(by);
-    wake_each(context.shards(), context, |target| {
+    context.requeue(|target| {
         target.metadata.uid != by.metadata.uid
             && waits_for_name(target, &name)
             && Place::is_one(place.as_ref(), context.place(target).as_ref())

@@ -6,26 +6,23 @@
 //! missing in status are read from the event store for all objects at once.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::api::reason::Reason;
 use crate::api::target::{Target, TargetStatus};
-use crate::controller::Guarded;
 use crate::controller::connections::connection::{ConnectionKey, LiveConnection};
 use crate::controller::runtime::backoff::jittered;
-use crate::controller::runtime::requeue::Shard;
+use crate::controller::target::Guarded;
 use crate::controller::target::context::Context;
 use crate::controller::target::event_feed::EventFeed;
-use crate::plan::known::Unobserved;
 use crate::plan::{Connection, recorded};
-use crate::zitadel::{Api, Error, RemoteTarget, TargetId, Version};
+use crate::zitadel::{Api, RemoteTarget, TargetId, Version};
 
 /// What happened this shortly before a list may not be in it yet.
 const YOUNG: SignedDuration = SignedDuration::from_secs(10);
@@ -35,14 +32,10 @@ const FIRST_LIST: Duration = Duration::from_secs(10);
 /// How old a list may be to be evidence against a target that is not in it.
 const FRESH: Duration = Duration::from_secs(5);
 
-/// From how many failed lists in a row on the connection says that it is not observed: one may be a restart of ZITADEL.
-const UNOBSERVED: u32 = 2;
-
 /// The last list, and what the event store has told.
 #[derive(Debug)]
 pub struct Observer {
     last: watch::Sender<Seen>,
-    sight: Mutex<Sight>,
     pub(crate) feed: EventFeed,
 }
 
@@ -73,20 +66,9 @@ pub(crate) struct Snapshot {
     counted: HashSet<TargetId>,
 }
 
-/// Whether lists come to their end.
-#[derive(Debug, Default)]
-struct Sight {
-    /// When the last one did, or there was nothing to list for; in our own clock.
-    last: Option<Timestamp>,
-    /// Those that failed since then.
-    failures: u32,
-    /// When the first of them failed, and how the newest one did.
-    failure: Option<(Timestamp, Error)>,
-}
-
 impl Default for Observer {
     fn default() -> Self {
-        Self { last: watch::Sender::new(Seen::Nothing), sight: Mutex::default(), feed: EventFeed::default() }
+        Self { last: watch::Sender::new(Seen::Nothing), feed: EventFeed::default() }
     }
 }
 
@@ -106,34 +88,6 @@ impl Observer {
         (listed.version == version_of(status, listed)).then(|| with_sequence(listed, status))
     }
 
-    fn sight(&self) -> MutexGuard<'_, Sight> {
-        self.sight.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// When all targets were last listed, or there was nothing to list them for.
-    pub(crate) fn observed(&self) -> Option<Timestamp> {
-        self.sight().last
-    }
-
-    /// Since when the list fails, if it does again and again.
-    pub(crate) fn unobserved(&self) -> Option<Unobserved> {
-        let sight = self.sight();
-        let (first, error) = sight.failure.clone().filter(|_| sight.failures >= UNOBSERVED)?;
-        Some(Unobserved { since: sight.last.unwrap_or(first), error })
-    }
-
-    /// Notes that a list came to its end, or that none is needed.
-    fn see(&self) {
-        *self.sight() = Sight { last: Some(Timestamp::now()), failures: 0, failure: None };
-    }
-
-    fn miss(&self, error: Error) {
-        let mut sight = self.sight();
-        let first = sight.failure.as_ref().map_or_else(Timestamp::now, |(first, _)| *first);
-        sight.failure = Some((first, error));
-        sight.failures = sight.failures.saturating_add(1);
-    }
-
     fn list(&self) -> Option<Arc<Snapshot>> {
         match &*self.last.borrow() {
             Seen::List(snapshot) => Some(Arc::clone(snapshot)),
@@ -147,8 +101,13 @@ impl Observer {
 ///
 /// A list from before an upgrade is no evidence: newer servers may build their read side anew, and show nothing for a
 /// while. And since such a building goes on while a list is read, the target itself is looked for once more at the end.
-pub(crate) async fn survey(context: &Context, live: &LiveConnection, api: Api, id: &TargetId) -> Option<Timestamp> {
-    let fresh = live.observer.list().filter(|list| list.api == api && list.asked.elapsed() < FRESH);
+pub(crate) async fn survey(
+    context: &Context,
+    live: &Arc<LiveConnection>,
+    api: Api,
+    id: &TargetId,
+) -> Option<Timestamp> {
+    let fresh = context.observers().of(live).list().filter(|list| list.api == api && list.asked.elapsed() < FRESH);
     let list = match fresh {
         Some(list) => list,
         None => refresh(context, live).await?,
@@ -170,46 +129,42 @@ fn with_sequence(listed: &RemoteTarget, status: &TargetStatus) -> RemoteTarget {
     target
 }
 
-/// Lists what one connection shows, and compares, until `stop`.
-pub(crate) async fn run(
-    context: Arc<Context>,
-    live: Arc<LiveConnection>,
-    shards: Arc<Vec<Shard>>,
-    stop: CancellationToken,
-) {
-    let watches = u32::try_from(shards.len()).unwrap_or(u32::MAX);
-    if stop.run_until_cancelled(context.caches_filled(watches)).await.is_none() {
-        return;
-    }
+/// Lists what one connection shows, and compares, until the connection ends.
+pub(crate) async fn run(context: Arc<Context>, live: Arc<LiveConnection>) {
+    // None: it was told to end.
+    let _: Option<()> = live.stop.run_until_cancelled(observe(&context, &live)).await;
+    drop(live);
+    context.observers().forget_gone();
+}
+
+async fn observe(context: &Context, live: &Arc<LiveConnection>) {
+    context.caches_filled(context.shards().len()).await;
     let mut api = None;
     loop {
-        let refreshed = stop.run_until_cancelled(refresh(&context, &live)).await;
-        if let Some(Some(snapshot)) = refreshed {
-            // Before the first list nothing is known of what passes were told.
+        if let Some(snapshot) = refresh(context, live).await {
+            // Before the first list nothing is known of what reconciles were told.
             let moved = api.replace(snapshot.api) != Some(snapshot.api);
-            compare(&snapshot, moved, &shards, &context, &live);
+            compare(&snapshot, moved, context, live);
         }
         // Whether it can list, what it does without and who else uses the account may have changed.
         live.tell();
-        let pause = tokio::time::sleep(jittered(context.resync()));
-        if stop.run_until_cancelled(pause).await.is_none() {
-            return;
-        }
+        tokio::time::sleep(jittered(context.resync())).await;
     }
 }
 
 /// Lists anew, if there is anything that a list could tell of.
-pub(crate) async fn refresh(context: &Context, live: &LiveConnection) -> Option<Arc<Snapshot>> {
+pub(crate) async fn refresh(context: &Context, live: &Arc<LiveConnection>) -> Option<Arc<Snapshot>> {
+    let observer = context.observers().of(live);
     let watched = context.targets().iter().any(|object| is_watched(object, live));
     if let Some(snapshot) = if watched { look(context, live).await } else { None } {
         let snapshot = Arc::new(snapshot);
-        live.observer.last.send_replace(Seen::List(Arc::clone(&snapshot)));
+        observer.last.send_replace(Seen::List(Arc::clone(&snapshot)));
         return Some(snapshot);
     }
     if !watched {
-        live.observer.see();
+        live.observation.succeeded();
     }
-    live.observer.last.send_if_modified(|last| {
+    observer.last.send_if_modified(|last| {
         let first = matches!(last, Seen::Nothing);
         if first {
             *last = Seen::Failed;
@@ -226,7 +181,7 @@ fn is_watched(object: &Guarded, live: &LiveConnection) -> bool {
     })
 }
 
-async fn look(context: &Context, live: &LiveConnection) -> Option<Snapshot> {
+async fn look(context: &Context, live: &Arc<LiveConnection>) -> Option<Snapshot> {
     let (connection, _) = live.health.ensure().await.ok()?;
     let client = live.health.client();
     let now = (client.server_now(), Instant::now());
@@ -234,7 +189,7 @@ async fn look(context: &Context, live: &LiveConnection) -> Option<Snapshot> {
         Ok((asked, rows)) => {
             let earlier = SignedDuration::try_from(now.1.saturating_duration_since(asked)).unwrap_or_default();
             let begun = now.0.checked_sub(earlier).unwrap_or(now.0);
-            live.observer.see();
+            live.observation.succeeded();
             let targets = rows.into_iter().map(|row| (row.id.clone(), row)).collect();
             let counted = count(context, live, &connection, &targets).await;
             let Connection { api, server_version, .. } = connection;
@@ -242,8 +197,8 @@ async fn look(context: &Context, live: &LiveConnection) -> Option<Snapshot> {
         }
         Err(error) => {
             tracing::warn!(connection = %live.key, %error, "the targets in ZITADEL could not be listed");
-            live.health.doubt(&error).await;
-            live.observer.miss(error);
+            live.health.doubt(&error);
+            live.observation.failed(error);
             None
         }
     }
@@ -253,7 +208,7 @@ async fn look(context: &Context, live: &LiveConnection) -> Option<Snapshot> {
 /// A credential that may not read events makes this one call an interval, and nothing else.
 async fn count(
     context: &Context,
-    live: &LiveConnection,
+    live: &Arc<LiveConnection>,
     connection: &Connection,
     targets: &HashMap<TargetId, RemoteTarget>,
 ) -> HashSet<TargetId> {
@@ -274,25 +229,22 @@ async fn count(
     }
     let Some(oldest) = missing.values().min().copied() else { return HashSet::new() };
     let client = live.health.client();
-    let feed = &live.observer.feed;
-    feed.cover(client, connection.instance.as_deref(), oldest, &missing).await.unwrap_or_else(|error| {
+    let observer = context.observers().of(live);
+    observer.feed.cover(client, connection.instance.as_deref(), oldest, &missing).await.unwrap_or_else(|error| {
         tracing::debug!(%error, "sequences could not be read from the event store");
         HashSet::new()
     })
 }
 
-fn compare(snapshot: &Snapshot, moved: bool, shards: &[Shard], context: &Context, live: &LiveConnection) {
-    for shard in shards {
-        for object in shard.store.state() {
-            if let Ok(target) = &object.0
-                && ConnectionKey::of(target) == live.key
-                && (differs(snapshot, target) || is_contested(target, context) || (moved && is_unsupported(target)))
-            {
-                tracing::debug!(namespace = target.namespace(), resource = target.name_any(), "differs from the list");
-                shard.wake(&object, target, context);
-            }
+fn compare(snapshot: &Snapshot, moved: bool, context: &Context, live: &LiveConnection) {
+    context.requeue(|target| {
+        let concerned = ConnectionKey::of(target) == live.key
+            && (differs(snapshot, target) || is_contested(target, context) || (moved && is_unsupported(target)));
+        if concerned {
+            tracing::debug!(namespace = target.namespace(), resource = target.name_any(), "differs from the list");
         }
-    }
+        concerned
+    });
 }
 
 /// Whether a settled object turns out to hold what an older one holds.

@@ -11,8 +11,8 @@ use crate::api::target::Target;
 use crate::controller::connections::health::ConnectionHealth;
 use crate::controller::connections::monitor;
 use crate::controller::runtime::backoff::{delay, jittered};
-use crate::controller::runtime::events;
 use crate::controller::target::context::Context;
+use crate::controller::target::events;
 use crate::controller::target::name_waiters;
 use crate::zitadel::{Error, TargetId};
 
@@ -38,12 +38,12 @@ impl Orphan {
             failures += 1;
             // A person can help now; an outage is over some time, or not before the process ends.
             if !reported && monitor::needs_a_person(error.reason()) {
-                self.report(&context, &error).await;
+                self.report(&context, &error);
                 reported = true;
             }
             if context.ending().run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
                 if !reported {
-                    self.report(&context, &error).await;
+                    self.report(&context, &error);
                 }
                 return;
             }
@@ -72,7 +72,7 @@ impl Orphan {
         }))
     }
 
-    async fn report(&self, context: &Context, error: &Error) {
+    fn report(&self, context: &Context, error: &Error) {
         let text = format!(
             "the object was gone before target {} could be recorded, and the target could not be deleted ({error}); \
              unless a later try succeeds it is left in ZITADEL: delete it there",
@@ -80,6 +80,6 @@ impl Orphan {
         );
         warn!(namespace = self.object.namespace(), name = self.object.name_any(), text, "left behind");
         context.metrics().vanished();
-        events::publish_left_behind(context, &self.object, &text).await;
+        events::publish_left_behind(context, &self.object, &text);
     }
 }

@@ -9,8 +9,8 @@ use tracing::warn;
 
 use crate::api::claim::ClaimState;
 use crate::api::target::{DeletionPolicy, ManagementPolicy, Target};
-use crate::controller::runtime::events;
 use crate::controller::target::context::Context;
+use crate::controller::target::events;
 use crate::controller::target::executor::claim_of;
 use crate::plan::Change;
 use crate::zitadel::{Class, TargetId};
@@ -41,7 +41,7 @@ pub(crate) async fn report(context: Arc<Context>, object: Target) {
     };
     warn!(namespace = object.namespace(), name = object.name_any(), text, "vanished");
     context.metrics().vanished();
-    events::publish_left_behind(&context, &object, &text).await;
+    events::publish_left_behind(&context, &object, &text);
 }
 
 /// Whether nothing is deleted in ZITADEL when the object is.
@@ -59,7 +59,7 @@ fn left_by(object: &Target) -> Option<Left> {
 }
 
 async fn is_gone(context: &Context, object: &Target, id: &TargetId) -> bool {
-    let Ok((live, _)) = context.registry().of(object).await else { return false };
+    let Ok((live, _)) = context.connection_of(object).await else { return false };
     let proof = live.health.client().update(id, &Change::default()).await;
     proof.is_err_and(|error| error.class() == Class::TargetGone)
 }

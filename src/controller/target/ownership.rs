@@ -12,22 +12,15 @@ use tokio::time::Instant;
 
 use crate::api::connection::ConnectionKind;
 use crate::api::target::Target;
-use crate::controller::Guarded;
 use crate::controller::PASS_DEADLINE;
 use crate::controller::connections::connection::{ConnectionKey, LiveConnection};
+use crate::controller::connections::registry::ConnectionRegistry;
+use crate::controller::target::Guarded;
 use crate::controller::target::executor::claim_of;
 use crate::plan::ownership::{Claimant, Hold, Place, Rank, Trust, holds, records};
 use crate::plan::policy::Access;
 
 const FRESH: Duration = Duration::from_secs(1);
-
-/// What is known of the connection of each Target, without asking anybody.
-pub(crate) trait Connections {
-    /// The connection that a Target names, whoever may use it.
-    fn live(&self, key: &ConnectionKey) -> Option<Arc<LiveConnection>>;
-    /// What the Target's namespace may do with it, if it is there.
-    fn access(&self, target: &Target) -> Option<Access>;
-}
 
 /// The index.
 #[derive(Debug, Default)]
@@ -59,7 +52,7 @@ struct Reservation {
 }
 
 /// Where the id in a Target's status was recorded; without one, where its connection leads.
-pub(crate) fn place_of(target: &Target, connections: &impl Connections) -> Option<Place> {
+pub(crate) fn place_of(target: &Target, connections: &ConnectionRegistry) -> Option<Place> {
     let held = target.status.as_ref().filter(|status| status.id.is_some());
     if let Some(recorded) = held.and_then(|status| status.connection.as_ref()) {
         let private = recorded.reference.as_ref().is_some_and(|by| by.kind == ConnectionKind::Connection);
@@ -74,6 +67,11 @@ pub(crate) fn place_behind(live: &LiveConnection) -> Place {
     let trust =
         if matches!(live.key, ConnectionKey::Connection { .. }) { Trust::Namespace } else { Trust::Administrator };
     Place { url: live.health.client().url(), instance: live.health.instance(), trust }
+}
+
+/// What the Target's namespace may do with its connection, if that exists.
+fn access(target: &Target, connections: &ConnectionRegistry) -> Option<Access> {
+    connections.access(target.metadata.namespace.as_deref().unwrap_or_default(), &ConnectionKey::of(target))
 }
 
 fn rank_of(target: &Target, hold: Hold, place: Option<&Place>) -> Rank {
@@ -98,7 +96,7 @@ impl OwnershipIndex {
         id: &str,
         target: &Target,
         cache: impl FnOnce() -> Vec<Arc<Guarded>>,
-        connections: &impl Connections,
+        connections: &ConnectionRegistry,
     ) -> Option<(String, String)> {
         let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
         if index.built.is_none_or(|built| built.elapsed() > FRESH) {
@@ -119,7 +117,7 @@ impl OwnershipIndex {
 
     /// Reserves a remote id for an adoption that is about to be recorded, unless another one has it already: two that
     /// begin within the age of the index, or of the cache, both see nobody. It lasts as long as a pass may.
-    pub(crate) fn reserve(&self, id: &str, target: &Target, connections: &impl Connections) -> bool {
+    pub(crate) fn reserve(&self, id: &str, target: &Target, connections: &ConnectionRegistry) -> bool {
         let uid = target.uid().unwrap_or_default();
         let place = place_of(target, connections);
         let now = Instant::now();
@@ -153,7 +151,7 @@ pub(crate) fn co_holders(
     id: &str,
     target: &Target,
     cache: &[Arc<Guarded>],
-    connections: &impl Connections,
+    connections: &ConnectionRegistry,
 ) -> Vec<(String, String)> {
     let place = place_of(target, connections);
     let targets = cache.iter().filter_map(|object| object.0.as_ref().ok());
@@ -162,10 +160,10 @@ pub(crate) fn co_holders(
     here.map(|other| (other.namespace().unwrap_or_default(), other.name_any())).collect()
 }
 
-fn build(cache: &[Arc<Guarded>], connections: &impl Connections) -> Index {
+fn build(cache: &[Arc<Guarded>], connections: &ConnectionRegistry) -> Index {
     let mut by_id: HashMap<String, Vec<Holder>> = HashMap::new();
     for target in cache.iter().filter_map(|object| object.0.as_ref().ok()) {
-        let Some((id, hold)) = holds(target, || connections.access(target)) else { continue };
+        let Some((id, hold)) = holds(target, || access(target, connections)) else { continue };
         let place = place_of(target, connections);
         by_id.entry(id.to_owned()).or_default().push(Holder {
             rank: rank_of(target, hold, place.as_ref()),

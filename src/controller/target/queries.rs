@@ -6,9 +6,9 @@ use kube::ResourceExt;
 use crate::api::claim::{Claim, ClaimState};
 use crate::api::reason::Reason;
 use crate::api::target::{ManagementPolicy, Target};
-use crate::controller::has_finalizer;
 use crate::controller::runtime::writer::WriteError;
 use crate::controller::target::executor::{Pass, claim_of};
+use crate::controller::target::has_finalizer;
 use crate::controller::target::observer;
 use crate::controller::target::ownership::place_behind;
 use crate::plan::custody::Origin;
@@ -22,14 +22,14 @@ use crate::zitadel::{Added, Error, RemoteTarget, TargetId, TargetName, Version};
 
 impl Pass<'_> {
     pub(crate) async fn connect(&mut self) -> Answer {
-        let (live, adoption) = match self.context.registry().of(&self.object).await {
+        let (live, adoption) = match self.context.connection_of(&self.object).await {
             Ok(allowed) => allowed,
             Err(obstacle) => return Answer::Unconnected(obstacle),
         };
         if self.object.ready_reason() == Some(Reason::Unsupported) {
             // Whether the server has by now what it had not is told by its version alone, which is read when it is
             // proved.
-            live.health.prove_again().await;
+            live.health.prove_again();
         }
         let result = live
             .health
@@ -87,7 +87,7 @@ impl Pass<'_> {
         if self.facts.untouched()
             && old_news
             && let (Some(live), Some((connection, _))) = (&self.live, &self.connected)
-            && let Some(listed) = live.observer.unchanged(id, &self.object, connection.api).await
+            && let Some(listed) = self.context.observers().of(live).unchanged(id, &self.object, connection.api).await
         {
             return Ok(Some(listed));
         }
@@ -151,7 +151,7 @@ impl Pass<'_> {
         if !has_finalizer(other.metadata.finalizers.as_deref()) {
             return false;
         }
-        let Ok((theirs, _)) = self.context.registry().of(other).await else { return false };
+        let Ok((theirs, _)) = self.context.connection_of(other).await else { return false };
         let mut claimed = place_behind(&theirs);
         // Until its connection is proved, only the claim says where it leads.
         claimed.instance = claimed.instance.or_else(|| claim.instance.clone());
@@ -182,7 +182,7 @@ impl Pass<'_> {
     pub(crate) async fn history(&self, id: &TargetId) -> Result<Option<Newest>, Error> {
         let instance = self.connected.as_ref().and_then(|(_, identity)| identity.instance.as_deref());
         let Some(live) = &self.live else { return Ok(None) };
-        live.observer.feed.newest(self.zitadel()?, instance, id, self.facts.shown()).await
+        self.context.observers().of(live).feed.newest(self.zitadel()?, instance, id, self.facts.shown()).await
     }
 
     pub(crate) async fn survey(&self) -> Answer {

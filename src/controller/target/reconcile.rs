@@ -16,11 +16,14 @@ use tokio::time::Instant;
 use tracing::{Instrument, Span, field, info_span, warn};
 
 use crate::api::target::Target;
-use crate::controller::Guarded;
 use crate::controller::PASS_DEADLINE;
+use crate::controller::connections::connection::ConnectionKey;
 use crate::controller::runtime::backoff::jittered;
+use crate::controller::runtime::lanes::Urgency;
 use crate::controller::runtime::writer::WriteError;
+use crate::controller::target::Guarded;
 use crate::controller::target::context::{Context, Rest, shown};
+use crate::controller::target::events;
 use crate::controller::target::executor::{Pass, PassError};
 use crate::ops::metrics::PassResult;
 use crate::ops::traces;
@@ -43,28 +46,50 @@ pub(crate) fn again(context: &Context, object: &impl Resource, delay: Duration) 
     Action::requeue(delay)
 }
 
-/// Reconciles one object; isolates panics and bounds the time.
+/// Reconciles one object, when it is its turn.
 ///
 /// # Errors
-/// When the pass could not be finished; the object is tried again with back-off.
+/// When the reconcile could not be finished; the object is tried again with back-off.
 pub async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Arc<PassError>> {
-    let _working = context.metrics().queue().begin(&shown(&*object));
-    if !context.scope().should_reconcile(&object) {
-        // Whoever begins to lead looks at every object; a change of labels asks for a pass.
+    if !context.scope().should_reconcile(&*object) {
+        // Whoever begins to lead looks at every object; a change of labels asks for a reconcile.
+        context.metrics().queue().forget(&shown(&*object));
         return Ok(Action::await_change());
     }
     let target = match &object.0 {
         Ok(target) => target,
         Err(invalid) => {
-            warn!(
-                name = invalid.metadata.name,
-                namespace = invalid.metadata.namespace,
-                error = invalid.error,
-                "unreadable Target"
-            );
-            return Err(Arc::new(PassError::Unreadable(invalid.error.clone())));
+            events::publish_unreadable(&context, &object, &invalid.error);
+            context.metrics().queue().forget(&shown(&*object));
+            return Ok(Action::await_change());
         }
     };
+    let (connection, urgency) = (ConnectionKey::of(target), urgency(target, &context));
+    let _slot = tokio::select! {
+        slot = context.lanes().enter(&connection, urgency) => slot,
+        () = context.stopped_for(Duration::ZERO) => return Err(Arc::new(PassError::Stopping)),
+    };
+    // It may have changed while it waited; its end is for the watch to tell.
+    let Some(object) = context.cached(&object) else { return Ok(Action::await_change()) };
+    // Boxed: one that waits for its turn is small.
+    Box::pin(work(object, context)).await.map_err(Arc::new)
+}
+
+/// How urgent it is.
+fn urgency(target: &Target, context: &Context) -> Urgency {
+    let observed = target.status.as_ref().and_then(|status| status.observed_generation);
+    let failing = context.backoff().is_failing(target.metadata.uid.as_deref().unwrap_or_default());
+    match (observed == target.metadata.generation, target.metadata.deletion_timestamp.is_some(), failing) {
+        (false, false, _) | (_, true, false) => Urgency::Changed,
+        (_, _, true) => Urgency::Retry,
+        (true, false, false) => Urgency::Resync,
+    }
+}
+
+/// One reconcile; isolates panics and bounds the time.
+async fn work(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, PassError> {
+    let _working = context.metrics().queue().begin(&shown(&*object));
+    let Ok(target) = &object.0 else { return Ok(again(&context, &*object, Duration::ZERO)) };
     let (newest, rest) = context.newest(target);
     // Nothing newer than our own last write has been seen: this is its echo.
     match rest {
@@ -105,7 +130,7 @@ pub async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Ac
         Err(PassError::Write(WriteError::Conflict | WriteError::Gone)) => PassResult::requeue_after,
         Err(_) => PassResult::error,
     });
-    result.map_err(Arc::new)
+    result
 }
 
 /// The span of a pass: what its lines in the log have in common, and the root of its trace, if there are traces.

@@ -97,6 +97,7 @@ pub struct Metrics {
     limited: Counter,
     failures: Family<Failure, Counter>,
     vanished: Counter,
+    events_dropped: Counter,
     leader: Family<LeaseName, Gauge>,
     queue: Arc<Queue>,
     api_server: ApiServer,
@@ -123,6 +124,7 @@ impl Metrics {
             limited: Counter::default(),
             failures: Family::default(),
             vanished: Counter::default(),
+            events_dropped: Counter::default(),
             leader: Family::default(),
             queue: Arc::default(),
             api_server: ApiServer::default(),
@@ -159,6 +161,9 @@ impl Metrics {
         zitadel.register("target_failures", "Passes of a Target that ended in this reason", self.failures.clone());
         let left = "Targets that went without their finalizer and left something in ZITADEL";
         zitadel.register("targets_left_behind", left, self.vanished.clone());
+        let dropped =
+            "Total number of Kubernetes Events that were dropped because the API server takes them too slowly";
+        zitadel.register("events_dropped", dropped, self.events_dropped.clone());
         let leads = "Whether this process leads (1) or stands by (0)";
         registry.register("leader_election_master_status", leads, self.leader.clone());
         let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
@@ -233,6 +238,11 @@ impl Metrics {
     /// Counts an object that went without being let go and left something in ZITADEL.
     pub fn vanished(&self) {
         self.vanished.inc();
+    }
+
+    /// Counts an Event that found its queue full.
+    pub fn event_dropped(&self) {
+        self.events_dropped.inc();
     }
 
     /// Notes whether this process holds the Lease of this name, under controller-runtime's name for it.
