@@ -29,6 +29,7 @@ mod exposition;
 mod forms;
 mod generations;
 mod house;
+mod isolation;
 mod lifecycle;
 mod manners;
 mod memory;

@@ -35,7 +35,7 @@ fn condition(kind: &str, status: &str, generation: i64, age: i64) -> Value {
 }
 
 fn with(objects: Vec<Target>, per_target: PerTarget) -> Metrics {
-    let metrics = Metrics::new(16);
+    let metrics = Metrics::new(32);
     for object in &objects {
         metrics.targets().waits().see(object, Timestamp::now());
     }
@@ -98,7 +98,7 @@ fn every_kind() -> Vec<Target> {
 
 #[test]
 fn the_names_are_those_that_dashboards_expect() {
-    let metrics = Metrics::new(16);
+    let metrics = Metrics::new(32);
     metrics.pass_ended(PassResult::success);
     metrics.call("create", Duration::from_millis(20), "201");
     metrics.call("create", Duration::from_millis(20), "429");
@@ -111,7 +111,7 @@ fn the_names_are_those_that_dashboards_expect() {
         r#"controller_runtime_reconcile_panics_total{controller="target"} 0"#,
         r#"controller_runtime_reconcile_time_seconds_count{controller="target"} 1"#,
         r#"controller_runtime_active_workers{controller="target"} 0"#,
-        r#"controller_runtime_max_concurrent_reconciles{controller="target"} 16"#,
+        r#"controller_runtime_max_concurrent_reconciles{controller="target"} 32"#,
         r#"workqueue_adds_total{name="target"} 0"#,
         r#"workqueue_queue_duration_seconds_count{name="target"} 0"#,
         r#"zitadel_api_requests_total{op="create",code="201"} 1"#,
