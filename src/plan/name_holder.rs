@@ -36,14 +36,19 @@ impl Recovery<'_> {
             Some(Ok(None)) => return Holder::Unseen,
             Some(Err(error)) => return Holder::Unknown(error.clone()),
         };
-        let Some(others) = &self.facts.others else { return Holder::Ask(Step::AskOthers) };
-        let recorded = |other: &Other| other.holds.as_ref() == Some(&shown.id);
-        if others.iter().any(recorded) || self.is_older(shown) || !self.may_be_posted(shown) {
+        if self.is_older(shown) || !self.may_be_posted(shown) {
             return Holder::Foreign;
         }
-        // Where events cannot be read the look-up has been judged already, by all that it shows.
-        if matches!(self.facts.searched, Some(Err(_))) {
+        let Some(others) = &self.facts.others else { return Holder::Ask(Step::AskOthers) };
+        let recorded = |other: &Other| other.holds.as_ref() == Some(&shown.id);
+        if others.iter().any(recorded) {
             return Holder::Foreign;
+        }
+        // Where events cannot be read, what the look-up shows is all that there is: made since the claim, and of our very
+        // settings, it may be our create, repeated by something on the way.
+        if matches!(self.facts.searched, Some(Err(_))) {
+            let like_ours = shown.date().is_some() && shown.posted.is_some();
+            return if like_ours { Holder::Unproven(shown.id.clone()) } else { Holder::Foreign };
         }
         match &self.facts.origin {
             None => Holder::Ask(Step::Trace(shown.id.clone())),

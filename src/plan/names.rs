@@ -22,6 +22,8 @@ pub struct Named {
     pub shown: String,
     /// The name that ZITADEL holds, if it has a target.
     pub holds: Option<String>,
+    /// Whether it is being deleted, and its target with it.
+    pub leaves: bool,
     /// The name that its spec asks for; none if nothing is done for it (it is suspended, observed or being deleted).
     pub wants: Option<TargetName>,
 }
@@ -60,7 +62,7 @@ pub(super) enum Whose {
 pub enum HolderPlan {
     /// It keeps the name.
     Keeps,
-    /// It takes another name as soon as it can.
+    /// It takes another name as soon as it can, or is being deleted.
     Leaves,
     /// It waits, by one step or several, for the name of the asking one, who is the oldest of the circle and goes first.
     WaitsForUs,
@@ -71,6 +73,7 @@ pub enum HolderPlan {
 pub fn holder(all: &[Named], uid: &str, name: &TargetName) -> Option<NameHolder> {
     let holder = all.iter().find(|named| named.uid != uid && named.has(name))?;
     let plan = match circle(all, uid, holder) {
+        _ if holder.leaves => HolderPlan::Leaves,
         _ if holder.next().is_none() => HolderPlan::Keeps,
         Some(circle) if circle.iter().all(|other| is_before(all, uid, other)) => HolderPlan::WaitsForUs,
         _ => HolderPlan::Leaves,
@@ -142,6 +145,7 @@ mod tests {
             born: Timestamp::from_second(second).ok(),
             shown: uid.into(),
             holds: Some(holds.into()),
+            leaves: false,
             wants: wants.parse().ok(),
         }
     }
@@ -160,6 +164,8 @@ mod tests {
         let all = [named("a", "x", "y"), named("b", "Y", "Y"), named("c", "z", "w")];
         assert_eq!(plan(&all, "a", "y"), Some(HolderPlan::Keeps));
         assert_eq!(plan(&all, "a", "z"), Some(HolderPlan::Leaves));
+        let going = [named("a", "x", "y"), Named { leaves: true, ..named("b", "y", "y") }];
+        assert_eq!(plan(&going, "a", "y"), Some(HolderPlan::Leaves));
     }
 
     #[test]

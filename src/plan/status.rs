@@ -102,7 +102,7 @@ impl Verdict {
                 holder.shown
             ),
             HolderPlan::Leaves | HolderPlan::WaitsForUs => {
-                format!("{} has this name in ZITADEL and is about to take another one; waiting for it", holder.shown)
+                format!("{} has this name in ZITADEL and is about to give it up; waiting for it", holder.shown)
             }
         };
         let note = Note { kind: NoteKind::Failed(Reason::NameTaken), text: text.clone() };
@@ -311,6 +311,13 @@ impl RemoteFacts {
         }
     }
 
+    /// The same without the server's version: it has not accepted the endpoint yet.
+    #[must_use]
+    pub fn unjudged(remote: &RemoteTarget, connection: &Connection) -> Self {
+        let known = Self::of(remote, connection);
+        Self { connection: ConnectionStatus { server_version: None, ..known.connection }, ..known }
+    }
+
     /// What is recorded of a target that was found again.
     #[must_use]
     pub fn recovered(candidate: &Candidate, connection: &Connection) -> Self {
@@ -362,7 +369,14 @@ fn record(status: &mut TargetStatus, remote: &RemoteFacts) {
     status.change_date = changed;
     status.id = Some(remote.id.to_string());
     status.name = Some(remote.name.clone());
-    status.connection = Some(remote.connection.clone());
+    // What could not be read this time is not forgotten.
+    let known = status.connection.take().filter(|_| same);
+    let connection = remote.connection.clone();
+    status.connection = Some(ConnectionStatus {
+        instance: connection.instance.or_else(|| known.as_ref()?.instance.clone()),
+        server_version: connection.server_version.or_else(|| known.as_ref()?.server_version.clone()),
+        ..connection
+    });
 }
 
 /// Ten minutes of Reconciling are too many, whatever the object; a new generation starts them again.
@@ -420,6 +434,32 @@ mod tests {
         assert!(later.conditions[0].message.contains("no answer within 10 s"), "{later:#?}");
         assert_eq!(later.conditions[1].reason, "ProgressDeadlineExceeded");
         assert_eq!(later.conditions[1].last_transition_time, late.conditions[1].last_transition_time);
+    }
+
+    #[test]
+    fn what_cannot_be_read_for_a_while_is_not_forgotten() {
+        let facts = |instance: Option<&str>, version: Option<&str>| RemoteFacts {
+            id: "7".parse().unwrap(),
+            name: "hook".into(),
+            sequence: None,
+            changed: None,
+            created: None,
+            owner: None,
+            connection: ConnectionStatus {
+                instance: instance.map(str::to_owned),
+                url: "https://z".into(),
+                api: "v2".into(),
+                reference: None,
+                server_version: version.map(str::to_owned),
+            },
+        };
+        let recorded = |previous: &TargetStatus, remote: RemoteFacts| {
+            render(previous, &Verdict::available(remote), 1, at("2026-11-24T10:00:00Z"))
+        };
+        let known = recorded(&TargetStatus::default(), facts(Some("i"), Some("v4.13.1")));
+        assert_eq!(recorded(&known, facts(None, None)), known);
+        let moved = recorded(&known, facts(Some("j"), Some("v4.14.0"))).connection.unwrap();
+        assert_eq!((moved.instance.as_deref(), moved.server_version.as_deref()), (Some("j"), Some("v4.14.0")));
     }
 
     #[test]

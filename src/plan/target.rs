@@ -142,7 +142,7 @@ fn keep(
                 None if differs => partly_refused(object, remote, wanted, connection, facts),
                 None => equal(object, remote, wanted, connection, facts),
                 Some(edit) if object.observed_only() => {
-                    let known = RemoteFacts::of(remote, connection);
+                    let known = RemoteFacts::unjudged(remote, connection);
                     Step::Finish(Verdict::drifted(known, &fields(&edit.change)))
                 }
                 Some(_) if ignores_payload_type(wanted, remote, facts) => {
@@ -167,7 +167,7 @@ fn partly_refused(
     connection: &Connection,
     facts: &Facts,
 ) -> Step {
-    let known = RemoteFacts::of(remote, connection);
+    let known = RemoteFacts::unjudged(remote, connection);
     match &facts.refused.endpoint {
         Some(error) => Step::Finish(Verdict { remote: Some(known), ..Verdict::failed(error) }),
         None => names::taken(object, &wanted.name, Some((&remote.id, known)), facts),
@@ -179,7 +179,12 @@ fn partly_refused(
 fn is_unjudged(object: &Object<'_>, connection: &Connection, facts: &Facts) -> bool {
     let accepted = object.status.connection.as_ref().and_then(|recorded| recorded.server_version.as_ref());
     let sent = facts.created || facts.changes.iter().any(|change| change.endpoint.is_some());
-    let moved = matches!((accepted, &connection.server_version), (Some(then), Some(now)) if then != now);
+    let moved = match (accepted, &connection.server_version) {
+        (Some(then), Some(now)) => then != now,
+        // Somebody else has made it, perhaps on an older server.
+        (None, Some(_)) => object.external_id().is_some(),
+        (_, None) => false,
+    };
     moved && !sent && !object.observed_only()
 }
 
@@ -325,7 +330,11 @@ fn in_sync(
     connection: &Connection,
     facts: &Facts,
 ) -> Step {
-    let mut known = RemoteFacts::of(remote, connection);
+    let mut known = if object.observed_only() {
+        RemoteFacts::unjudged(remote, connection)
+    } else {
+        RemoteFacts::of(remote, connection)
+    };
     if known.sequence.is_none() {
         let changed = known.changed.map(|date| date.to_string());
         let recorded = object.status.sequence.as_ref().filter(|_| object.status.change_date == changed);

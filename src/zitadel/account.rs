@@ -88,10 +88,11 @@ impl Default for Ledger {
 impl Ledger {
     /// Begins with the account of this user; `now` is the server's. Another user is another account.
     pub(super) fn open(&mut self, user: Option<&str>, now: Timestamp) {
-        let same = self.owner.as_ref().map(|(owner, _)| owner.as_str()) == user;
-        if !same {
+        // Not told this time: still the same one, as far as is known.
+        let Some(user) = user else { return };
+        if self.owner.as_ref().is_none_or(|(owner, _)| owner != user) {
             let from = now.checked_add(PREDECESSOR).unwrap_or(now);
-            (self.owner, self.stranger) = (user.map(|user| (user.to_owned(), from)), None);
+            (self.owner, self.stranger) = (Some((user.to_owned(), from)), None);
         }
     }
 

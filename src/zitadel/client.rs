@@ -298,7 +298,7 @@ impl Client {
         let mount = turn.mount;
         self.ledger().post(&config.name);
         let answer = self.call_before(Op::Create, &mount.create(config), Cap::One, Some(limit)).await?;
-        let created = readable(answer.status, mount.api().created(answer.body))?;
+        let created = readable(answer.status, mount.api().created(&answer.body))?;
         self.ledger().touch(&created.id);
         self.note([created.created, created.version.changed]);
         Ok(created)
@@ -312,7 +312,7 @@ impl Client {
         let mount = self.mount()?;
         self.ledger().touch(id);
         let answer = self.call(Op::Update, &mount.update(id, change), Cap::One).await?;
-        let version = readable(answer.status, mount.api().updated(answer.body))?;
+        let version = readable(answer.status, mount.api().updated(&answer.body))?;
         self.note([version.changed]);
         Ok(version)
     }
@@ -337,7 +337,7 @@ impl Client {
     pub async fn get(&self, id: &TargetId) -> Result<Option<RemoteTarget>, Error> {
         let mount = self.mount()?;
         match self.call(Op::Get, &mount.get(id), Cap::One).await {
-            Ok(answer) => readable(answer.status, mount.api().got(answer.body)).map(Some),
+            Ok(answer) => readable(answer.status, mount.api().got(&answer.body)).map(Some),
             Err(Error::Api(error)) if error.id.as_deref() == Some(NOT_PROJECTED) => Ok(None),
             Err(error) => Err(error),
         }
@@ -361,7 +361,7 @@ impl Client {
             Class::TargetGone => Error::Unserved("the route of searches is another call by now".into()),
             _ => error,
         })?;
-        readable(answer.status, mount.api().listed(answer.body))
+        readable(answer.status, mount.api().listed(&answer.body))
     }
 }
 

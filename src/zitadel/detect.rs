@@ -6,9 +6,12 @@
 //! is asked: its 200 SERVING counts; whatever else it says (404 on older servers, 500 on v4 for what it does not know)
 //! does not. Knows nothing of targets; [`super::client`] says when to look.
 
+use serde::Deserialize;
+
 use super::Error;
 use super::error::ApiError;
 use super::generation::{ApiChoice, Mount, Request};
+use super::shape::Word;
 use super::transport::Answer;
 
 /// Finds the newest mount of those that may be used. A choice with one mount is taken at its word: its first call
@@ -65,10 +68,23 @@ fn is_unknown_instance(error: &Error) -> bool {
     matches!(error, Error::Api(error) if error.is_unknown_instance())
 }
 
+/// What the health service says.
+#[derive(Debug, Deserialize)]
+struct Health {
+    #[serde(default)]
+    status: Word,
+}
+
+impl Health {
+    fn is_serving(&self) -> bool {
+        self.status.0.as_deref() == Some("SERVING")
+    }
+}
+
 async fn serving<F: Future<Output = Result<Answer, Error>>>(mount: Mount, ask: &impl Fn(Request) -> F) -> bool {
     let health = Request::new(http::Method::GET, "/healthz").with_query(vec![("service", mount.service().to_owned())]);
     match ask(health.unsigned()).await {
-        Ok(answer) => answer.status == 200 && answer.body["status"] == "SERVING",
+        Ok(answer) => answer.status == 200 && answer.body.parse::<Health>().is_ok_and(|health| health.is_serving()),
         Err(_) => false,
     }
 }
@@ -143,7 +159,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_health_service_decides_what_a_proxy_hides() {
-        let serving = || Ok(Answer { status: 200, body: json!({"status": "SERVING"}) });
+        let serving = || Ok(Answer { status: 200, body: json!({"status": "SERVING"}).into() });
         for hidden in [html(404), html(403), html(200), api(403, 7, "forbidden by policy", None)] {
             let hide = |health: Result<Answer, Error>| {
                 let hidden = hidden.as_ref().map(|_| unreachable!()).map_err(Clone::clone);
@@ -157,7 +173,7 @@ mod tests {
             assert_eq!(hide(serving()).await, Ok(Mount::V2));
             // As v4 answers for a service that it does not have.
             assert_eq!(hide(api(500, 2, "unknown service", None)).await.err(), hidden.as_ref().err().cloned());
-            let stopping = Ok(Answer { status: 200, body: json!({"status": "NOT_SERVING"}) });
+            let stopping = Ok(Answer { status: 200, body: json!({"status": "NOT_SERVING"}).into() });
             assert!(hide(stopping).await.is_err());
         }
     }

@@ -7,10 +7,11 @@
 use http::Method;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::generation::{PAGE, Patience, Request};
-use super::wire::{parse, target_id};
+use super::shape::{Body, Rows};
+use super::wire::target_id;
 use super::{TargetId, TargetName};
 use crate::api::claim::{Posted, PostedKind};
 
@@ -162,13 +163,22 @@ impl EventQuery {
     }
 }
 
-pub(super) fn found(body: Value) -> Result<Vec<TargetEvent>, String> {
+pub(super) fn found(body: &Body) -> Result<Vec<TargetEvent>, String> {
     #[derive(Deserialize)]
     struct Out {
         #[serde(default)]
-        events: Vec<EventOut>,
+        events: Rows<EventOut>,
     }
-    parse::<Out>(body)?.events.into_iter().map(EventOut::into_event).collect()
+    body.parse::<Out>()?.events.0.into_iter().map(EventOut::into_event).collect()
+}
+
+/// About what an event needs in memory.
+pub(super) fn size_of_event(event: &TargetEvent) -> usize {
+    let texts = match &event.kind {
+        EventKind::Added(posting) => posting.name.len() + posting.rest.as_ref().map_or(0, |rest| rest.endpoint.len()),
+        EventKind::Changed | EventKind::Removed | EventKind::Other => 0,
+    };
+    size_of::<TargetEvent>() + 2 * event.id.as_str().len() + texts
 }
 
 #[derive(Debug, Deserialize)]
@@ -277,7 +287,7 @@ mod tests {
             "payload": {"endpoint": "https://h/x", "interruptOnError": true, "name": "hook", "targetType": 1,
                 "timeout": 500_000_000, "payloadType": 0},
         }]});
-        let EventKind::Added(posting) = found(body).unwrap().remove(0).kind else { panic!("a creation") };
+        let EventKind::Added(posting) = found(&body.into()).unwrap().remove(0).kind else { panic!("a creation") };
         assert_eq!(posting.name, "hook");
         assert_eq!(
             posting.rest,
@@ -329,6 +339,6 @@ mod tests {
 
     #[test]
     fn an_empty_store_answers_an_empty_object() {
-        assert_eq!(found(json!({})), Ok(vec![]));
+        assert_eq!(found(&json!({}).into()), Ok(vec![]));
     }
 }

@@ -11,6 +11,7 @@ use std::str::FromStr;
 use http::Method;
 use serde_json::Value;
 
+use super::shape::Body;
 use super::wire::{change_body, config_body};
 use super::{Change, Created, Error, RemoteTarget, TargetConfig, TargetId, TargetName, Version};
 use super::{resources_v3alpha, v2, v2beta, v3alpha};
@@ -250,7 +251,7 @@ impl Mount {
 
 /// Reading of answers: their shape depends on the generation alone.
 impl Api {
-    pub(super) fn created(self, body: Value) -> Result<Created, String> {
+    pub(super) fn created(self, body: &Body) -> Result<Created, String> {
         match self {
             Self::V3Alpha => v3alpha::created(body),
             Self::ResourcesV3Alpha => resources_v3alpha::created(body),
@@ -259,7 +260,7 @@ impl Api {
         }
     }
 
-    pub(super) fn updated(self, body: Value) -> Result<Version, String> {
+    pub(super) fn updated(self, body: &Body) -> Result<Version, String> {
         match self {
             Self::V3Alpha => v3alpha::updated(body),
             Self::ResourcesV3Alpha => resources_v3alpha::updated(body),
@@ -268,7 +269,7 @@ impl Api {
         }
     }
 
-    pub(super) fn got(self, body: Value) -> Result<RemoteTarget, String> {
+    pub(super) fn got(self, body: &Body) -> Result<RemoteTarget, String> {
         match self {
             Self::V3Alpha => v3alpha::got(body),
             Self::ResourcesV3Alpha => resources_v3alpha::got(body),
@@ -277,7 +278,7 @@ impl Api {
         }
     }
 
-    pub(super) fn listed(self, body: Value) -> Result<Vec<RemoteTarget>, String> {
+    pub(super) fn listed(self, body: &Body) -> Result<Vec<RemoteTarget>, String> {
         match self {
             Self::V3Alpha => v3alpha::listed(body),
             Self::ResourcesV3Alpha => resources_v3alpha::listed(body),

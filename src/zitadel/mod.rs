@@ -20,6 +20,7 @@ pub mod generation;
 mod optional;
 mod pages;
 mod resources_v3alpha;
+mod shape;
 mod span;
 pub mod transport;
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! Lists of targets, page by page, on servers with their own idea of how long a page may be.
 
+use std::collections::HashSet;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::generation::{Mount, Select};
-use super::{Client, Error, RemoteTarget};
+use super::{Client, Error, RemoteTarget, TargetId};
 
 /// How many rows a page is asked for. ZITADEL refuses more than `SystemDefaults.MaxQueryLimit` (1000 unless configured)
 /// with 400 `QUERY-4M0fs`; without a limit it applies `DefaultQueryLimit` (100), also where the maximum is lower
@@ -60,6 +61,21 @@ pub(super) enum FirstPage {
     },
     /// It was used, or is of no use any more.
     Spent,
+}
+
+/// Most memory that one list may need: some 100 000 targets.
+pub(super) const MOST_BYTES: usize = 32 << 20;
+/// Longest time for one list.
+const LONGEST_LIST: Duration = Duration::from_mins(2);
+
+/// About what a row needs in memory.
+fn size_of_row(row: &RemoteTarget) -> usize {
+    size_of::<RemoteTarget>() + 2 * row.id.as_str().len() + row.name.len() + row.endpoint.len()
+}
+
+/// A list that is given up. Servers do not do that; something that answers in their place may.
+pub(super) fn endless(what: String) -> Error {
+    Error::Unreadable { status: 200, what: format!("a list that is given up: {what}") }
 }
 
 /// How old a first page may be to begin a list.
@@ -121,14 +137,30 @@ impl Client {
         Ok((asked, all))
     }
 
-    async fn list_after(&self, mut all: Vec<RemoteTarget>) -> Result<Vec<RemoteTarget>, Error> {
+    async fn list_after(&self, all: Vec<RemoteTarget>) -> Result<Vec<RemoteTarget>, Error> {
+        let whole = tokio::time::timeout(LONGEST_LIST, Box::pin(self.pages_after(all)));
+        whole.await.unwrap_or_else(|_| Err(endless(format!("it takes longer than {} s", LONGEST_LIST.as_secs()))))
+    }
+
+    async fn pages_after(&self, mut all: Vec<RemoteTarget>) -> Result<Vec<RemoteTarget>, Error> {
+        let mut known: HashSet<TargetId> = all.iter().map(|row| row.id.clone()).collect();
+        let mut size_of_all: usize = all.iter().map(size_of_row).sum();
         loop {
             let (size, rows) = self.page_at(all.len()).await?;
             self.note(rows.iter().map(|row| row.version.changed));
             let last = size.is_last(rows.len());
+            let before = known.len();
+            known.extend(rows.iter().map(|row| row.id.clone()));
+            size_of_all += rows.iter().map(size_of_row).sum::<usize>();
             all.extend(rows);
+            if size_of_all > MOST_BYTES {
+                return Err(endless(format!("it needs more than {} MiB", MOST_BYTES >> 20)));
+            }
             if last {
                 return Ok(all);
+            }
+            if known.len() == before {
+                return Err(endless("a page shows nothing that the pages before it have not shown".into()));
             }
         }
     }

@@ -7,10 +7,11 @@
 
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::generation::{Request, Select};
-use super::wire::{ConfigOut, Rest, parse, target_id};
+use super::shape::{Body, Rows};
+use super::wire::{ConfigOut, Rest, target_id};
 use super::{Created, RemoteTarget, Version};
 
 #[derive(Debug, Deserialize)]
@@ -38,8 +39,8 @@ struct Written {
     details: Details,
 }
 
-pub(super) fn created(body: Value) -> Result<Created, String> {
-    let details = parse::<Written>(body)?.details;
+pub(super) fn created(body: &Body) -> Result<Created, String> {
+    let details = body.parse::<Written>()?.details;
     Ok(Created {
         id: target_id(&details.id)?,
         version: details.version(),
@@ -49,8 +50,8 @@ pub(super) fn created(body: Value) -> Result<Created, String> {
     })
 }
 
-pub(super) fn updated(body: Value) -> Result<Version, String> {
-    Ok(parse::<Written>(body)?.details.version())
+pub(super) fn updated(body: &Body) -> Result<Version, String> {
+    Ok(body.parse::<Written>()?.details.version())
 }
 
 #[derive(Debug, Deserialize)]
@@ -68,12 +69,12 @@ impl TargetOut {
     }
 }
 
-pub(super) fn got(body: Value) -> Result<RemoteTarget, String> {
+pub(super) fn got(body: &Body) -> Result<RemoteTarget, String> {
     #[derive(Deserialize)]
     struct Out {
         target: TargetOut,
     }
-    parse::<Out>(body)?.target.into_target()
+    body.parse::<Out>()?.target.into_target()
 }
 
 pub(super) fn search(request: Request, select: &Select) -> Request {
@@ -93,11 +94,11 @@ pub(super) fn search(request: Request, select: &Select) -> Request {
     }
 }
 
-pub(super) fn listed(body: Value) -> Result<Vec<RemoteTarget>, String> {
+pub(super) fn listed(body: &Body) -> Result<Vec<RemoteTarget>, String> {
     #[derive(Deserialize)]
     struct Out {
         #[serde(default)]
-        result: Vec<TargetOut>,
+        result: Rows<TargetOut>,
     }
-    parse::<Out>(body)?.result.into_iter().map(TargetOut::into_target).collect()
+    body.parse::<Out>()?.result.0.into_iter().map(TargetOut::into_target).collect()
 }

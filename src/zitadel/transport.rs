@@ -12,7 +12,7 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST};
 use http::{HeaderValue, Method, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret;
-use serde_json::Value;
+use serde::Deserialize;
 use tokio::sync::RwLock;
 use url::Url;
 use url::form_urlencoded::{Serializer, byte_serialize, parse};
@@ -22,17 +22,20 @@ use super::auth::{Bearer, Credential, Source};
 use super::error::{ApiError, UNKNOWN_INSTANCE, plain};
 use super::fault::{Fault, Peer, Silence, causes};
 use super::generation::{Patience, Request};
+use super::shape::{Body, Rows, Word};
 use super::span;
 
 /// Largest answer that is read, in bytes. Lists and event pages need a larger one (1000 rows are about 350 KB).
 pub(super) const BODY_CAP: usize = 1 << 20;
-const PAGE_CAP: usize = 16 << 20;
+const PAGE_CAP: usize = 8 << 20;
 /// Requests a second unless a connection says otherwise, and twice as many in a burst; ZITADEL Cloud bans an address for a
 /// minute above 50 a second.
 pub const RATE: NonZeroU32 = NonZeroU32::new(20).expect("20 is not zero");
 
 const TWICE: NonZeroU32 = NonZeroU32::new(2).expect("2 is not zero");
 
+/// Longest message of an error that is kept, in characters.
+const LONGEST_MESSAGE: usize = 2000;
 const NOT_JSON: &str = "the body is not JSON";
 const HTML: &str = "an HTML page, as of a proxy, and not an answer of ZITADEL";
 
@@ -125,7 +128,7 @@ pub(super) struct Transport {
 #[derive(Debug)]
 pub(super) struct Answer {
     pub status: u16,
-    pub body: Value,
+    pub body: Body,
 }
 
 /// Whatever came back.
@@ -337,8 +340,7 @@ impl Reply {
 
     /// Its meaning as an answer of the API.
     pub(super) fn answer(&self) -> Result<Answer, Error> {
-        let body: Option<Value> = serde_json::from_slice(&self.bytes).ok();
-        match body {
+        match Body::json(self.bytes.clone()) {
             Some(body) if self.status.is_success() => Ok(Answer { status: self.status.as_u16(), body }),
             Some(body) => Err(refused(self.status, &body)),
             None => Err(self.routing().unwrap_or_else(|| Error::Unreadable {
@@ -363,17 +365,33 @@ impl Reply {
     }
 }
 
+/// A gRPC status as JSON.
+#[derive(Debug, Deserialize)]
+struct Refusal {
+    code: i64,
+    message: String,
+    #[serde(default)]
+    details: Rows<Detail>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Detail {
+    #[serde(default)]
+    id: Word,
+    #[serde(default)]
+    slug: Word,
+}
+
 /// A non-2xx answer in JSON: ZITADEL's own if it has the shape of a gRPC status.
-fn refused(status: StatusCode, body: &Value) -> Error {
+fn refused(status: StatusCode, body: &Body) -> Error {
     let status = status.as_u16();
-    let (Some(code), Some(message)) = (body["code"].as_i64(), body["message"].as_str()) else {
+    let Ok(Refusal { code, message, details: Rows(details) }) = body.parse() else {
         return Error::Unreadable { status, what: "not an error of ZITADEL".into() };
     };
-    let details = body["details"].as_array().into_iter().flatten();
-    let told = |key: &'static str| {
-        move |detail: &'_ Value| detail[key].as_str().filter(|id| !id.is_empty()).map(str::to_owned)
+    let first = |word: fn(&Detail) -> &Word| {
+        details.iter().find_map(|detail| word(detail).0.clone().filter(|text| !text.is_empty()))
     };
     // Newer servers name the identifier `slug` where they leave `id` out.
-    let id = details.clone().find_map(told("id")).or_else(|| details.clone().find_map(told("slug")));
-    Error::Api(ApiError { status, code, message: message.to_owned(), id })
+    let id = first(|detail| &detail.id).or_else(|| first(|detail| &detail.slug));
+    Error::Api(ApiError { status, code, message: message.chars().take(LONGEST_MESSAGE).collect(), id })
 }

@@ -9,17 +9,18 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::generation::Select;
-use super::wire::{ConfigOut, Rest, page, parse, target_id};
+use super::shape::{Body, Both, Rows};
+use super::wire::{ConfigOut, Rest, page, target_id};
 use super::{Created, RemoteTarget, Version};
 
-pub(super) fn created(body: Value) -> Result<Created, String> {
+pub(super) fn created(body: &Body) -> Result<Created, String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Out {
         id: String,
         creation_date: Option<Timestamp>,
     }
-    let out: Out = parse(body)?;
+    let out: Out = body.parse()?;
     Ok(Created {
         id: target_id(&out.id)?,
         version: Version { sequence: None, changed: out.creation_date },
@@ -28,40 +29,39 @@ pub(super) fn created(body: Value) -> Result<Created, String> {
     })
 }
 
-pub(super) fn updated(body: Value) -> Result<Version, String> {
+pub(super) fn updated(body: &Body) -> Result<Version, String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Out {
         change_date: Option<Timestamp>,
     }
-    Ok(Version { sequence: None, changed: parse::<Out>(body)?.change_date })
+    Ok(Version { sequence: None, changed: body.parse::<Out>()?.change_date })
 }
 
 /// A target in a read.
+pub(super) type TargetOut = Both<Head, ConfigOut>;
+
+/// What a read says of a target beside its settings.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct TargetOut {
+pub(super) struct Head {
     id: String,
     creation_date: Option<Timestamp>,
     change_date: Option<Timestamp>,
-    #[serde(flatten)]
-    config: ConfigOut,
 }
 
-impl TargetOut {
-    pub(super) fn into_target(self) -> Result<RemoteTarget, String> {
-        let version = Version { sequence: None, changed: self.change_date };
-        let rest = Rest { version, created: self.creation_date, owner: None };
-        Ok(self.config.into_target(target_id(&self.id)?, rest))
-    }
+pub(super) fn into_target(Both(head, config): TargetOut) -> Result<RemoteTarget, String> {
+    let version = Version { sequence: None, changed: head.change_date };
+    let rest = Rest { version, created: head.creation_date, owner: None };
+    Ok(config.into_target(target_id(&head.id)?, rest))
 }
 
-pub(super) fn got(body: Value) -> Result<RemoteTarget, String> {
+pub(super) fn got(body: &Body) -> Result<RemoteTarget, String> {
     #[derive(Deserialize)]
     struct Out {
         target: TargetOut,
     }
-    parse::<Out>(body)?.target.into_target()
+    into_target(body.parse_borrowed::<Out>()?.target)
 }
 
 pub(super) fn search(select: &Select) -> Value {
@@ -76,11 +76,11 @@ pub(super) fn search(select: &Select) -> Value {
     }
 }
 
-pub(super) fn listed(body: Value) -> Result<Vec<RemoteTarget>, String> {
+pub(super) fn listed(body: &Body) -> Result<Vec<RemoteTarget>, String> {
     #[derive(Deserialize)]
     struct Out {
         #[serde(default)]
-        targets: Vec<TargetOut>,
+        targets: Rows<TargetOut>,
     }
-    parse::<Out>(body)?.targets.into_iter().map(TargetOut::into_target).collect()
+    body.parse_borrowed::<Out>()?.targets.0.into_iter().map(into_target).collect()
 }

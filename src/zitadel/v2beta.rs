@@ -7,19 +7,19 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::generation::Select;
+use super::shape::{Body, Rows};
 use super::v2::{self, TargetOut};
-use super::wire::parse;
 use super::{Created, RemoteTarget, Version};
 
-pub(super) fn created(body: Value) -> Result<Created, String> {
+pub(super) fn created(body: &Body) -> Result<Created, String> {
     v2::created(body)
 }
 
-pub(super) fn updated(body: Value) -> Result<Version, String> {
+pub(super) fn updated(body: &Body) -> Result<Version, String> {
     v2::updated(body)
 }
 
-pub(super) fn got(body: Value) -> Result<RemoteTarget, String> {
+pub(super) fn got(body: &Body) -> Result<RemoteTarget, String> {
     v2::got(body)
 }
 
@@ -27,11 +27,11 @@ pub(super) fn search(select: &Select) -> Value {
     v2::search(select)
 }
 
-pub(super) fn listed(body: Value) -> Result<Vec<RemoteTarget>, String> {
+pub(super) fn listed(body: &Body) -> Result<Vec<RemoteTarget>, String> {
     #[derive(Deserialize)]
     struct Out {
         #[serde(default, alias = "result")]
-        targets: Vec<TargetOut>,
+        targets: Rows<TargetOut>,
     }
-    parse::<Out>(body)?.targets.into_iter().map(TargetOut::into_target).collect()
+    body.parse_borrowed::<Out>()?.targets.0.into_iter().map(v2::into_target).collect()
 }

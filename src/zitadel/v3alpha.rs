@@ -8,7 +8,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::generation::Select;
-use super::wire::{ConfigOut, Rest, page, parse, target_id};
+use super::shape::{Body, Both, Rows};
+use super::wire::{ConfigOut, Rest, page, target_id};
 use super::{Created, RemoteTarget, Version};
 
 #[derive(Debug, Deserialize)]
@@ -25,13 +26,13 @@ impl Details {
     }
 }
 
-pub(super) fn created(body: Value) -> Result<Created, String> {
+pub(super) fn created(body: &Body) -> Result<Created, String> {
     #[derive(Deserialize)]
     struct Out {
         id: String,
         details: Details,
     }
-    let out: Out = parse(body)?;
+    let out: Out = body.parse()?;
     Ok(Created {
         id: target_id(&out.id)?,
         version: out.details.version(),
@@ -41,36 +42,34 @@ pub(super) fn created(body: Value) -> Result<Created, String> {
     })
 }
 
-pub(super) fn updated(body: Value) -> Result<Version, String> {
+pub(super) fn updated(body: &Body) -> Result<Version, String> {
     #[derive(Deserialize)]
     struct Out {
         details: Details,
     }
-    Ok(parse::<Out>(body)?.details.version())
+    Ok(body.parse::<Out>()?.details.version())
 }
+
+type TargetOut = Both<Head, ConfigOut>;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct TargetOut {
+struct Head {
     target_id: String,
     details: Details,
-    #[serde(flatten)]
-    config: ConfigOut,
 }
 
-impl TargetOut {
-    fn into_target(self) -> Result<RemoteTarget, String> {
-        let rest = Rest { version: self.details.version(), created: None, owner: self.details.resource_owner };
-        Ok(self.config.into_target(target_id(&self.target_id)?, rest))
-    }
+fn into_target(Both(head, config): TargetOut) -> Result<RemoteTarget, String> {
+    let rest = Rest { version: head.details.version(), created: None, owner: head.details.resource_owner };
+    Ok(config.into_target(target_id(&head.target_id)?, rest))
 }
 
-pub(super) fn got(body: Value) -> Result<RemoteTarget, String> {
+pub(super) fn got(body: &Body) -> Result<RemoteTarget, String> {
     #[derive(Deserialize)]
     struct Out {
         target: TargetOut,
     }
-    parse::<Out>(body)?.target.into_target()
+    into_target(body.parse_borrowed::<Out>()?.target)
 }
 
 pub(super) fn search(select: &Select) -> Value {
@@ -85,11 +84,11 @@ pub(super) fn search(select: &Select) -> Value {
     }
 }
 
-pub(super) fn listed(body: Value) -> Result<Vec<RemoteTarget>, String> {
+pub(super) fn listed(body: &Body) -> Result<Vec<RemoteTarget>, String> {
     #[derive(Deserialize)]
     struct Out {
         #[serde(default)]
-        result: Vec<TargetOut>,
+        result: Rows<TargetOut>,
     }
-    parse::<Out>(body)?.result.into_iter().map(TargetOut::into_target).collect()
+    body.parse_borrowed::<Out>()?.result.0.into_iter().map(into_target).collect()
 }

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
+use super::shape::Word;
 use super::{Change, Kind, OnError, PayloadType, RemoteTarget, TargetConfig, TargetId, Timeout, Version};
 
 /// The body of a create call.
@@ -66,12 +68,12 @@ pub(super) struct ConfigOut {
     name: String,
     rest_webhook: Option<WaitingOut>,
     rest_call: Option<WaitingOut>,
-    rest_async: Option<Value>,
+    rest_async: Option<IgnoredAny>,
     timeout: Option<String>,
     #[serde(default)]
     endpoint: String,
     /// A word, or the number of a type that the server itself does not know.
-    payload_type: Option<Value>,
+    payload_type: Option<Word>,
 }
 
 /// What a read carries besides the settings.
@@ -105,7 +107,7 @@ impl ConfigOut {
         };
         // Never set, or not known to the server: the body is plain JSON.
         let payload_type = self.payload_type.map_or(Some(PayloadType::Json), |shown| {
-            PAYLOADS.into_iter().find(|payload| shown == payload_word(*payload))
+            PAYLOADS.into_iter().find(|payload| shown.0.as_deref() == Some(payload_word(*payload)))
         });
         let timeout = self.timeout.and_then(|text| text.parse::<Timeout>().ok());
         RemoteTarget {
@@ -129,11 +131,6 @@ pub(super) fn page(offset: usize, limit: Option<usize>) -> Value {
     Value::Object(page)
 }
 
-/// Parses a body into its shape; the complaint names the call's answer, never its content.
-pub(super) fn parse<T: for<'de> Deserialize<'de>>(body: Value) -> Result<T, String> {
-    serde_json::from_value(body).map_err(|error| format!("not the expected JSON: {error}"))
-}
-
 /// Parses an id of an answer.
 pub(super) fn target_id(text: &str) -> Result<TargetId, String> {
     text.parse().map_err(|_| "the answer has no usable id".to_owned())
@@ -141,6 +138,7 @@ pub(super) fn target_id(text: &str) -> Result<TargetId, String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::shape::Body;
     use super::*;
 
     #[test]
@@ -162,7 +160,7 @@ mod tests {
     fn payload_types_of_reads() {
         let read = |shown: Value| {
             let rest = Rest { version: Version::default(), created: None, owner: None };
-            parse::<ConfigOut>(shown).unwrap().into_target("1".parse().unwrap(), rest).payload_type
+            Body::from(shown).parse::<ConfigOut>().unwrap().into_target("1".parse().unwrap(), rest).payload_type
         };
         assert_eq!(read(json!({})), Some(PayloadType::Json));
         assert_eq!(read(json!({"payloadType": "PAYLOAD_TYPE_JWT"})), Some(PayloadType::Jwt));

@@ -88,7 +88,7 @@ async fn memory() -> Result<(), Failed> {
 /// SIGSEGV, as a shell tells it: the stack of the main thread could not grow.
 const NO_STACK: i32 = 128 + 11;
 
-/// Its address space may not grow any more while the answer to a write is on its way; a large answer then ends it.
+/// Its address space may not grow any more while the answer to a write is on its way; a large list then ends it.
 async fn starved(op: Op, generation: Generation) -> Outcome {
     let path = if op == Op::Create { Path::Create } else { Path::Update };
     let arena = path.prepare(generation, Watching::Awake).await;
@@ -98,7 +98,7 @@ async fn starved(op: Op, generation: Generation) -> Outcome {
     if let Err(why) = limit(&arena, "--as=1:1") {
         return Outcome::Impossible(why);
     }
-    let large = Canned::new(200, "application/json", &format!("{{\"targets\":[],\"x\":\"{}\"}}", "x".repeat(900_000)));
+    let large = Canned::new(200, "application/json", &format!("{{\"targets\":[],\"x\":\"{}\"}}", "x".repeat(7_000_000)));
     let rule = arena.remote.rule(Rule::all(Act::Answer(large)));
     held.discard();
     arena.until("it ends", || async { arena.asleep() }).await;

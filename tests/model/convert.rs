@@ -209,6 +209,7 @@ pub fn name_holder(cache: &[Option<Object>], asker: &Object, wanted: u8) -> Opti
         uid: uid(object.uid),
         born: Some(moment(object.born)),
         shown: "the Target other".into(),
+        leaves: object.deleting,
         holds: object.status.id.and(object.status.name).map(|name| NAMES[usize::from(name)].to_owned()),
         wants: (!object.deleting).then(|| name(object.spec.settings.name)),
     };

@@ -37,8 +37,8 @@ pub struct ConnectionHealth {
     causes: AtomicU64,
     /// Whether the newest probe succeeded.
     up: Mutex<Option<bool>>,
-    /// The instance that answered last.
-    instance: Mutex<Option<String>>,
+    /// Who we were when it answered last.
+    identity: Mutex<Option<Identity>>,
     /// The issuer that it named; asked for the status of a resource alone.
     issuer: Mutex<Option<String>>,
     /// When what the connection does without was last asked for beside a probe.
@@ -102,7 +102,7 @@ impl ConnectionHealth {
             probing: tokio::sync::Mutex::default(),
             causes: AtomicU64::new(0),
             up: Mutex::default(),
-            instance: Mutex::default(),
+            identity: Mutex::default(),
             issuer: Mutex::default(),
             asked: Mutex::default(),
         }
@@ -117,7 +117,7 @@ impl ConnectionHealth {
 
     /// Id of the instance that answered last.
     pub(crate) fn instance(&self) -> Option<String> {
-        self.instance.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.identity.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.instance.clone()
     }
 
     /// Whether the newest probe succeeded; none before the first one.
@@ -149,12 +149,11 @@ impl ConnectionHealth {
             _ => 0,
         };
         let causes = self.causes.load(Ordering::Acquire);
-        let result = self.probe().await;
+        let result = self.probe().await.map(|identity| self.with_known(identity));
         *self.up.lock().unwrap_or_else(PoisonError::into_inner) = Some(result.is_ok());
         let found = match &result {
             Ok(identity) => {
                 self.log_success(identity);
-                self.instance.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&identity.instance);
                 State::Healthy(identity.clone(), Instant::now())
             }
             Err(error) => {
@@ -166,6 +165,23 @@ impl ConnectionHealth {
         let old = self.causes.load(Ordering::Acquire) != causes;
         self.state.send_replace(if old { State::Suspect } else { found });
         result.map(|identity| (self.facts(&identity), identity))
+    }
+
+    /// What could not be read this time is as it was; there is nothing else to believe.
+    fn with_known(&self, found: Identity) -> Identity {
+        let mut last = self.identity.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = last.take();
+        let or_known = |now: Option<String>, then: fn(&Identity) -> &Option<String>| {
+            now.or_else(|| known.as_ref().and_then(|known| then(known).clone()))
+        };
+        let identity = Identity {
+            instance: or_known(found.instance, |known| &known.instance),
+            user: or_known(found.user, |known| &known.user),
+            server_version: or_known(found.server_version, |known| &known.server_version),
+            ..found
+        };
+        *last = Some(identity.clone());
+        identity
     }
 
     /// What is known without a probe, if that is enough.
@@ -257,10 +273,9 @@ impl ConnectionHealth {
         if !self.missing_is_due() {
             return;
         }
-        let Ok(found) = self.client.identify_again().await else { return };
+        let Ok(found) = self.client.identify_again().await.map(|found| self.with_known(found)) else { return };
         self.state.send_if_modified(|state| {
             let State::Healthy(identity, _) = state else { return false };
-            self.instance.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&found.instance);
             *identity = found;
             true
         });

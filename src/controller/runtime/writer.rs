@@ -36,6 +36,9 @@ pub enum WriteError {
     /// It will not do that: rights or admission, in its own words.
     #[error("the API server refused: {0}")]
     Refused(String),
+    /// It will not list, in its own words: a right, or a namespace that is being deleted.
+    #[error("the API server refused a list: {0}")]
+    ListRefused(String),
     /// Its discovery document does not list Targets, which it has.
     #[error("the API server does not list its kinds yet")]
     Unlisted,
@@ -152,7 +155,10 @@ pub async fn list<K: Clone + Debug + DeserializeOwned>(api: &Api<K>) -> Result<V
     let mut params = ListParams::default().limit(PAGE);
     let mut all = Vec::new();
     loop {
-        let page = in_time(api.list(&params)).await?;
+        let page = in_time(api.list(&params)).await.map_err(|error| match error {
+            WriteError::Refused(why) => WriteError::ListRefused(why),
+            error => error,
+        })?;
         all.extend(page.items);
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => params.continue_token = Some(token),

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::api::claim::{Claim, ClaimState};
+use crate::api::condition::{ConditionType, find};
 use crate::api::target::Target;
 use crate::api::{CLAIM_ANNOTATION, RECONCILE_ANNOTATION};
 use crate::controller::PASS_DEADLINE;
@@ -60,6 +61,7 @@ impl PassError {
             Self::Write(WriteError::Gone) => "gone",
             Self::Write(WriteError::Timeout) => "timeout",
             Self::Write(WriteError::Refused(_)) => "refused",
+            Self::Write(WriteError::ListRefused(_)) => "list",
             Self::Write(WriteError::Unlisted | WriteError::Other(_)) => "write",
             Self::Unreadable(_) => "unreadable",
             Self::Deadline => "deadline",
@@ -289,7 +291,8 @@ impl<'a> Pass<'a> {
     /// Asks whether the finalizer could go. Where the rights come from the object's namespace they may be deleted with it at
     /// any moment, so status says first what is about to be done.
     async fn try_release(&mut self) -> Result<(), PassError> {
-        if matches!(self.crd, Finding::Discovered(_)) {
+        let ready = self.object.status.as_ref().and_then(|status| find(&status.conditions, ConditionType::Ready));
+        if matches!(self.crd, Finding::Discovered(_)) && ready.is_some_and(|ready| ready.status == "True") {
             let status = self.rendered(&plan::refusal::deleting());
             if self.object.status.as_ref() != Some(&status) {
                 let written = self.writer().write_status(&self.object, &status).await?;

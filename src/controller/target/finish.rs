@@ -11,9 +11,9 @@ use crate::api::reason::Reason;
 use crate::api::target::TargetStatus;
 use crate::controller::runtime::backoff::jittered;
 use crate::controller::target::context::Rest;
-use crate::controller::target::events;
 use crate::controller::target::executor::{Pass, PassError};
 use crate::controller::target::reconcile::again;
+use crate::controller::target::{events, name_waiters};
 use crate::ops::metrics::DriftAction;
 use crate::ops::traces;
 use crate::plan::{self, Retry, Verdict};
@@ -35,6 +35,11 @@ impl Pass<'_> {
         if status != previous {
             let written = self.writer().write_status(&self.object, &status).await?;
             self.take(written);
+            // Also a rename whose answer was lost frees its old name.
+            let freed = previous.name.as_deref().filter(|old| status.name.as_deref() != Some(old));
+            if let Some(old) = freed {
+                name_waiters::wake_waiting_for_name(self.context, &self.object, old);
+            }
         }
         self.count(&status, news);
         self.report(verdict, news);

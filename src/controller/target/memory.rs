@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
 use crate::api::claim::ClaimState;
+use crate::api::condition::own;
 use crate::api::target::{Target, TargetStatus};
 use crate::controller::target::executor::claim_of;
 use crate::zitadel::Version;
@@ -68,10 +69,11 @@ impl Memory {
         let state = self.lock();
         let known = &state.known.get(uid_of(seen)).filter(|known| !known.doubtful)?.object;
         let written = known.status.as_ref().filter(|_| is_newer(seen, known))?;
-        let (own, shown) = (claim_of(known), claim_of(seen));
-        let open = matches!(&own, ClaimState::Held(claim) if claim.is_open(written.id.as_deref()));
-        let ours = !open && (shown == own || shown == ClaimState::Absent);
-        (ours && seen.status.as_ref() != Some(written)).then(|| written.clone())
+        let (held, shown) = (claim_of(known), claim_of(seen));
+        let open = matches!(&held, ClaimState::Held(claim) if claim.is_open(written.id.as_deref()));
+        let ours = !open && (shown == held || shown == ClaimState::Absent);
+        let written = with_own_conditions(written);
+        (ours && seen.status.as_ref().map(with_own_conditions).as_ref() != Some(&written)).then_some(written)
     }
 
     /// Remembers an object as the API server returned it.
@@ -142,6 +144,11 @@ impl Memory {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Conditions of other types are their writers' to change.
+fn with_own_conditions(status: &TargetStatus) -> TargetStatus {
+    TargetStatus { conditions: own(&status.conditions), ..status.clone() }
 }
 
 fn uid_of(object: &Target) -> &str {

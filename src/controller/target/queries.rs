@@ -9,8 +9,8 @@ use crate::api::target::{ManagementPolicy, Target};
 use crate::controller::runtime::writer::WriteError;
 use crate::controller::target::executor::{Pass, claim_of};
 use crate::controller::target::has_finalizer;
-use crate::controller::target::observer;
 use crate::controller::target::ownership::place_behind;
+use crate::controller::target::{observer, orphans};
 use crate::plan::custody::Origin;
 use crate::plan::facts::{Bound, Newest};
 use crate::plan::names::{self, NameHolder, Named};
@@ -18,7 +18,7 @@ use crate::plan::ownership::{Place, Rival};
 use crate::plan::{Answer, Candidate, Change, Connection, Other};
 use crate::zitadel::error::ApiError;
 use crate::zitadel::events::{EventKind, EventQuery, Posting, surviving_creates};
-use crate::zitadel::{Added, Error, RemoteTarget, TargetId, TargetName, Version};
+use crate::zitadel::{Added, Error, Missing, RemoteTarget, TargetId, TargetName, Version};
 
 impl Pass<'_> {
     pub(crate) async fn connect(&mut self) -> Answer {
@@ -95,9 +95,7 @@ impl Pass<'_> {
     }
 
     pub(crate) async fn search(&self, name: &TargetName, since: Timestamp) -> Result<Vec<Candidate>, Error> {
-        let Some(user) = self.connected.as_ref().and_then(|(_, identity)| identity.user.clone()) else {
-            return Err(Error::Api(own_user_unknown()));
-        };
+        let user = self.own_user()?;
         let events = self.zitadel()?.events(&EventQuery::Since(since)).await?;
         let candidate = |added: Added| Candidate {
             id: added.id,
@@ -107,7 +105,20 @@ impl Pass<'_> {
             owner: added.owner,
             posted: added.posted,
         };
-        Ok(surviving_creates(&events, name, &user).into_iter().map(candidate).collect())
+        Ok(surviving_creates(&events, name, user).into_iter().map(candidate).collect())
+    }
+
+    /// The id of our own user.
+    fn own_user(&self) -> Result<&str, Error> {
+        let Some((_, identity)) = &self.connected else {
+            return Err(Error::Setup("the connection is not known yet".into()));
+        };
+        let missing = identity.capabilities.identity.missing();
+        identity.user.as_deref().ok_or_else(|| match missing {
+            // It may be readable in a moment: nothing is concluded from that.
+            Some(Missing::NotAnswering) => Error::NotAvailable(Missing::NotAnswering),
+            _ => Error::Api(own_user_hidden()),
+        })
     }
 
     pub(crate) async fn look_up(&self, name: &TargetName) -> Result<Option<Candidate>, Error> {
@@ -167,9 +178,7 @@ impl Pass<'_> {
     }
 
     pub(crate) async fn origin(&self, id: &TargetId) -> Result<Option<Origin>, Error> {
-        let Some(user) = self.connected.as_ref().and_then(|(_, identity)| identity.user.as_deref()) else {
-            return Err(Error::Api(own_user_unknown()));
-        };
+        let user = self.own_user()?;
         let events = self.zitadel()?.events(&EventQuery::Creation(id.clone())).await?;
         Ok(events.into_iter().find_map(|event| match event.kind {
             EventKind::Added(Posting { name, rest }) if event.id == *id => {
@@ -209,6 +218,7 @@ fn named(target: &Target, own_namespace: Option<&str>) -> Named {
         shown: Rival::seen_from(own_namespace, (&target.namespace().unwrap_or_default(), &target.name_any()))
             .to_string(),
         holds: status.and_then(|status| status.name.clone()),
+        leaves: target.metadata.deletion_timestamp.is_some() && !target.suspended() && !orphans::keeps(target),
         wants: if idle { None } else { wanted.parse().ok() },
     }
 }
@@ -230,7 +240,7 @@ fn other_of(other: &Target, own: &Target, claim: Option<Claim>) -> Other {
     Other { holds: held_by(other).and_then(|id| id.parse().ok()), claim, older: age(other) < age(own) }
 }
 
-/// Without our own user id no event can be told to be ours: the same as not being allowed to read events.
-fn own_user_unknown() -> ApiError {
+/// Where our own user id may not be read no event can be told to be ours: the same as not being allowed to read events.
+fn own_user_hidden() -> ApiError {
     ApiError { status: 403, code: 7, message: "the id of our own user could not be read".into(), id: None }
 }

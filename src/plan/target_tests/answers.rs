@@ -44,8 +44,7 @@ fn a_name_that_was_there_before_is_taken() {
     assert!(matches!(life.step(), Step::LookUp(_)), "{:?}", life.step());
     let older = life.candidate("8", 31);
     life.answer(Answer::LookedUp(Ok(Some(older))));
-    life.answer(Answer::Others(vec![]));
-    assert_eq!(life.step(), Step::DropClaim);
+    assert_eq!(life.step(), Step::DropClaim, "nobody else has to be asked");
     life.answer(Answer::Done);
     life.answer(Answer::NameHolder(None));
     assert_reason(&life.verdict(), Health::Stalled, Reason::NameTaken);
@@ -111,7 +110,6 @@ fn another_payload_under_our_account_is_a_strangers() {
     life.answer(Answer::Searched(Ok(vec![found.clone()])));
     assert!(matches!(life.step(), Step::LookUp(_)), "not ours: {:?}", life.step());
     life.answer(Answer::LookedUp(Ok(Some(found))));
-    life.answer(Answer::Others(vec![]));
     assert_eq!(life.step(), Step::DropClaim);
 
     let mut life = reopened(60);

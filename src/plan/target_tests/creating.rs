@@ -149,7 +149,6 @@ fn a_repeated_create_that_meets_its_own_predecessor_finds_it() {
     life.answer(Answer::Searched(Ok(vec![])));
     let older = life.candidate("8", 600);
     life.answer(Answer::LookedUp(Ok(Some(older))));
-    life.answer(Answer::Others(vec![]));
     assert_eq!(life.step(), Step::DropClaim, "what has the name is older than the claim: it is somebody else's");
     life.answer(Answer::Done);
     assert_eq!(life.step(), Step::AskNames("hook".parse().unwrap()));

@@ -160,7 +160,7 @@ impl TokenEndpoint {
     async fn issuer(&self) -> Result<String, NoToken> {
         let reply = self.observed(self.transport.get(CONFIGURATION)).await?;
         let answer = reply.answer().map_err(|error| beside(error, CONFIGURATION))?;
-        let read: Result<Configuration, _> = serde_json::from_value(answer.body);
+        let read: Result<Configuration, _> = answer.body.parse();
         match read {
             Ok(read) if !read.issuer.is_empty() => Ok(read.issuer),
             _ => Err(NoToken::Failed(unreadable(answer.status, "the configuration names no issuer"))),
