@@ -193,7 +193,7 @@ pub enum Step {
     },
     /// Send an update that changes nothing and repeats the endpoint, so that a server of another version judges it.
     Judge(TargetId, Endpoint),
-    /// Ask how new the newest thing is that the read side shows. Answered from the last list, without a call.
+    /// Ask how new the newest thing is that the read side shows. Answered from the last list if that is fresh.
     Survey,
     /// Read the newest event of the target.
     History(TargetId),

@@ -1,7 +1,7 @@
 //! The event store, asked through `POST /admin/v1/events/_search`.
 //!
-//! Strongly consistent where lists and gets are projections: an acknowledged create is here at once, also one that
-//! the read side will never show. Same shape on every generation (run on v2.58.7 and v4.13.1). Needs `events.read`,
+//! Not a projection, as lists and gets are: an acknowledged create is here as soon as no older transaction is open (2.x),
+//! also one that the read side will never show. Same shape on every generation (run on v2.58.7 and v4.13.1). Needs `events.read`,
 //! which IAM_OWNER has.
 
 use http::Method;

@@ -151,7 +151,7 @@ impl Client {
             let (last, before) = (page.iter().map(|event| event.date).max(), all.len());
             all.extend(page.into_iter().filter(|event| seen.insert((event.id.clone(), event.sequence))));
             if all.iter().map(events::size_of_event).sum::<usize>() > MOST_BYTES {
-                return Err(endless(format!("it needs more than {} MiB", MOST_BYTES >> 20)));
+                return Err(endless(&format!("it needs more than {} MiB", MOST_BYTES >> 20)));
             }
             let progress = if all.len() > before { Progress::News } else { Progress::Repetition };
             match last.filter(|_| full).and_then(|last| query.after(last, progress)) {

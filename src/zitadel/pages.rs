@@ -74,7 +74,7 @@ fn size_of_row(row: &RemoteTarget) -> usize {
 }
 
 /// A list that is given up. Servers do not do that; something that answers in their place may.
-pub(super) fn endless(what: String) -> Error {
+pub(super) fn endless(what: &str) -> Error {
     Error::Unreadable { status: 200, what: format!("a list that is given up: {what}") }
 }
 
@@ -139,7 +139,7 @@ impl Client {
 
     async fn list_after(&self, all: Vec<RemoteTarget>) -> Result<Vec<RemoteTarget>, Error> {
         let whole = tokio::time::timeout(LONGEST_LIST, Box::pin(self.pages_after(all)));
-        whole.await.unwrap_or_else(|_| Err(endless(format!("it takes longer than {} s", LONGEST_LIST.as_secs()))))
+        whole.await.unwrap_or_else(|_| Err(endless(&format!("it takes longer than {} s", LONGEST_LIST.as_secs()))))
     }
 
     async fn pages_after(&self, mut all: Vec<RemoteTarget>) -> Result<Vec<RemoteTarget>, Error> {
@@ -154,13 +154,13 @@ impl Client {
             size_of_all += rows.iter().map(size_of_row).sum::<usize>();
             all.extend(rows);
             if size_of_all > MOST_BYTES {
-                return Err(endless(format!("it needs more than {} MiB", MOST_BYTES >> 20)));
+                return Err(endless(&format!("it needs more than {} MiB", MOST_BYTES >> 20)));
             }
             if last {
                 return Ok(all);
             }
             if known.len() == before {
-                return Err(endless("a page shows nothing that the pages before it have not shown".into()));
+                return Err(endless("a page shows nothing that the pages before it have not shown"));
             }
         }
     }

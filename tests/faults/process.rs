@@ -98,7 +98,8 @@ async fn starved(op: Op, generation: Generation) -> Outcome {
     if let Err(why) = limit(&arena, "--as=1:1") {
         return Outcome::Impossible(why);
     }
-    let large = Canned::new(200, "application/json", &format!("{{\"targets\":[],\"x\":\"{}\"}}", "x".repeat(7_000_000)));
+    let large =
+        Canned::new(200, "application/json", &format!("{{\"targets\":[],\"x\":\"{}\"}}", "x".repeat(7_000_000)));
     let rule = arena.remote.rule(Rule::all(Act::Answer(large)));
     held.discard();
     arena.until("it ends", || async { arena.asleep() }).await;

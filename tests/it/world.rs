@@ -172,11 +172,6 @@ impl World {
         self.operators.lock().unwrap().last().cloned().expect("an operator was started")
     }
 
-    /// The newest operator's process.
-    pub fn pid(&self) -> u32 {
-        plane().supervisor().pid(&self.operator()).expect("the operator runs")
-    }
-
     /// The newest operator's port.
     pub fn port(&self) -> u16 {
         *self.http.lock().unwrap()
