@@ -18,11 +18,13 @@ use super::client::Op;
 use super::events::{self, EventQuery, Progress, TargetEvent};
 use super::fault::Silence;
 use super::generation::{Api, PAGE, Patience, Request, readable};
-use super::pages::{MOST_BYTES, endless};
+use super::pages::endless;
 use super::shape::Word;
 use super::transport::{Answer, Cap};
 use super::{Client, Error, Identity};
 
+/// Most memory that one answer of the event store may need: some 20 000 events.
+const MOST_BYTES: usize = 8 << 20;
 /// Longest time for one question to the event store, however many pages its answer has.
 const LONGEST_STORY: Duration = Duration::from_mins(1);
 
@@ -141,6 +143,7 @@ impl Client {
         let mut all: Vec<TargetEvent> = Vec::new();
         // The position of an event in the history of its target: pages overlap.
         let mut seen = HashSet::new();
+        let mut bytes = 0;
         let mut query = query.clone();
         loop {
             let answer = self.call(Op::Events, &events::search(&query), Cap::Page).await?;
@@ -149,8 +152,9 @@ impl Client {
             self.ledger().audit(&page);
             let full = page.len() >= PAGE;
             let (last, before) = (page.iter().map(|event| event.date).max(), all.len());
-            all.extend(page.into_iter().filter(|event| seen.insert((event.id.clone(), event.sequence))));
-            if all.iter().map(events::size_of_event).sum::<usize>() > MOST_BYTES {
+            let news = page.into_iter().filter(|event| seen.insert((event.id.clone(), event.sequence)));
+            all.extend(news.inspect(|event| bytes += events::size_of_event(event)));
+            if bytes > MOST_BYTES {
                 return Err(endless(&format!("it needs more than {} MiB", MOST_BYTES >> 20)));
             }
             let progress = if all.len() > before { Progress::News } else { Progress::Repetition };

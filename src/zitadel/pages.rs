@@ -63,8 +63,8 @@ pub(super) enum FirstPage {
     Spent,
 }
 
-/// Most memory that one list may need: some 100 000 targets.
-pub(super) const MOST_BYTES: usize = 32 << 20;
+/// Most memory that one list may need: some 80 000 targets.
+const MOST_BYTES: usize = 24 << 20;
 /// Longest time for one list.
 const LONGEST_LIST: Duration = Duration::from_mins(2);
 

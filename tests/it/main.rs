@@ -28,6 +28,7 @@ mod export;
 mod exposition;
 mod forms;
 mod generations;
+mod hostile;
 mod house;
 mod isolation;
 mod lifecycle;
