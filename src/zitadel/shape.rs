@@ -25,9 +25,12 @@ impl fmt::Debug for Body {
 }
 
 impl Body {
-    /// A body, if it is JSON.
-    pub(super) fn json(bytes: Vec<u8>) -> Option<Self> {
-        serde_json::from_slice::<IgnoredAny>(&bytes).ok().map(|_| Self(bytes))
+    /// A body, if it is JSON; else the bytes.
+    pub(super) fn json(bytes: Vec<u8>) -> Result<Self, Vec<u8>> {
+        match serde_json::from_slice::<IgnoredAny>(&bytes) {
+            Ok(_) => Ok(Self(bytes)),
+            Err(_) => Err(bytes),
+        }
     }
 
     /// Its content in this shape; the complaint names the call's answer, never its content.
@@ -178,6 +181,6 @@ mod tests {
     #[test]
     fn what_is_said_of_a_body_is_its_length() {
         assert_eq!(format!("{:?}", Body::json(br#"{"signingKey": "x"}"#.to_vec()).unwrap()), "19 bytes");
-        assert_eq!(Body::json(b"<html>".to_vec()), None);
+        assert_eq!(Body::json(b"<html>".to_vec()), Err(b"<html>".to_vec()));
     }
 }

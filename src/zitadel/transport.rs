@@ -132,7 +132,7 @@ pub(super) struct Answer {
 }
 
 /// Whatever came back.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Reply {
     pub status: StatusCode,
     pub bytes: Vec<u8>,
@@ -339,15 +339,20 @@ impl Reply {
     }
 
     /// Its meaning as an answer of the API.
-    pub(super) fn answer(&self) -> Result<Answer, Error> {
-        match Body::json(self.bytes.clone()) {
-            Some(body) if self.status.is_success() => Ok(Answer { status: self.status.as_u16(), body }),
-            Some(body) => Err(refused(self.status, &body)),
-            None => Err(self.routing().unwrap_or_else(|| Error::Unreadable {
-                status: self.status.as_u16(),
-                what: if self.is_html() { HTML } else { NOT_JSON }.into(),
-            })),
+    pub(super) fn answer(mut self) -> Result<Answer, Error> {
+        match Body::json(std::mem::take(&mut self.bytes)) {
+            Ok(body) if self.status.is_success() => Ok(Answer { status: self.status.as_u16(), body }),
+            Ok(body) => Err(refused(self.status, &body)),
+            Err(bytes) => Err(Self { bytes, ..self }.refusal()),
         }
+    }
+
+    /// What an answer says that is no JSON.
+    fn refusal(&self) -> Error {
+        self.routing().unwrap_or_else(|| Error::Unreadable {
+            status: self.status.as_u16(),
+            what: if self.is_html() { HTML } else { NOT_JSON }.into(),
+        })
     }
 
     /// Whether a page for people came back: what proxies and gateways answer with.

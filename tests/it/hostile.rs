@@ -46,10 +46,11 @@ enum Harm {
     Name,
 }
 
-fn row(id: usize) -> Value {
+/// A target with an endpoint of this length.
+fn row(id: usize, endpoint: usize) -> Value {
     json!({
         "id": id.to_string(), "creationDate": "2026-01-01T00:00:00Z", "changeDate": "2026-01-01T00:00:00Z",
-        "name": format!("target-{id}"), "restAsync": {}, "timeout": "10s", "endpoint": "x".repeat(900),
+        "name": format!("target-{id}"), "restAsync": {}, "timeout": "10s", "endpoint": "x".repeat(endpoint),
     })
 }
 
@@ -74,7 +75,9 @@ fn drip() -> Response {
 }
 
 fn answer(harm: Harm, method: &Method, path: &str, asked: usize) -> Response {
-    let page = |rows: std::ops::Range<usize>| axum::Json(json!({"targets": rows.map(row).collect::<Vec<_>>()}));
+    let page = |rows: std::ops::Range<usize>, endpoint: usize| {
+        axum::Json(json!({"targets": rows.map(|id| row(id, endpoint)).collect::<Vec<_>>()}))
+    };
     match (path, harm) {
         ("/v2/actions/targets/search", Harm::Huge) => elements("{\"a\":0}", 16 << 20),
         ("/v2/actions/targets/search", Harm::Tiny) => elements("{\"id\":\"1\"}", 7 << 20),
@@ -82,8 +85,8 @@ fn answer(harm: Harm, method: &Method, path: &str, asked: usize) -> Response {
             let fields = "\"a\":0,".repeat((7 << 20) / 6);
             format!("{{\"targets\":[{{{fields}\"id\":\"1\"}}]}}").into_response()
         }
-        ("/v2/actions/targets/search", Harm::Same) => page(0..1000).into_response(),
-        ("/v2/actions/targets/search", Harm::Endless) => page(1000 * asked..1000 * (asked + 1)).into_response(),
+        ("/v2/actions/targets/search", Harm::Same) => page(0..1000, 100).into_response(),
+        ("/v2/actions/targets/search", Harm::Endless) => page(1000 * asked..1000 * (asked + 1), 3000).into_response(),
         ("/v2/actions/targets/search", Harm::Slow) => drip(),
         ("/admin/v1/events/_search", Harm::OneDate) => {
             let events: Vec<_> = (1000 * asked..1000 * (asked + 1)).map(event).collect();
@@ -97,7 +100,7 @@ fn answer(harm: Harm, method: &Method, path: &str, asked: usize) -> Response {
         ("/v2/actions/targets", _) if method == Method::POST => {
             axum::Json(json!({"id": "1", "creationDate": "2026-01-01T00:00:00Z"})).into_response()
         }
-        ("/v2/actions/targets/1", _) => axum::Json(json!({"target": row(1)})).into_response(),
+        ("/v2/actions/targets/1", _) => axum::Json(json!({"target": row(1, 100)})).into_response(),
         _ => (StatusCode::NOT_FOUND, axum::Json(json!({"code": 5, "message": "Not Found"}))).into_response(),
     }
 }

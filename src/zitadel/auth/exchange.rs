@@ -214,7 +214,7 @@ fn granted(reply: &Reply) -> Result<Granted, NoToken> {
     }
     // Without the shape of an OAuth error it is the answer of something else, or of ZITADEL's routing.
     let Some(told) = oauth(reply).filter(|_| status != 429) else {
-        let error = reply.answer().err().unwrap_or_else(|| unreadable(status, "no OAuth error"));
+        let error = reply.clone().answer().err().unwrap_or_else(|| unreadable(status, "no OAuth error"));
         return Err(beside(error, TOKEN));
     };
     Err(refused(status, &told))
