@@ -127,7 +127,7 @@ async fn serve(harm: Harm) -> (String, JoinHandle<()>) {
 /// Resident memory of the operator now, and the most that it ever was, in bytes.
 fn memory(world: &World) -> (usize, usize) {
     let pid = plane().supervisor().pid(&world.operator()).expect("the operator runs");
-    let status = std::fs::read_to_string(format!("/proc/{}/status", pid)).expect("the operator runs");
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the operator runs");
     let field = |name: &str| {
         let line = status.lines().find(|line| line.starts_with(name)).expect("Linux tells it");
         line.split_whitespace().nth(1).and_then(|number| number.parse::<usize>().ok()).expect("a number of kB") << 10
